@@ -1,0 +1,41 @@
+#pragma once
+
+#include <chrono>
+
+namespace eplb {
+
+/// All of eplb's time is monotonic, in 64-bit nanoseconds: it cannot wrap in a lifetime and does
+/// not jump when an operator sets the date.
+using Duration = std::chrono::nanoseconds;
+using TimePoint = std::chrono::time_point<std::chrono::steady_clock, Duration>;
+
+/// Where a Reactor reads the time, once per turn. Tests pass a ManualClock instead.
+class Clock {
+public:
+    virtual ~Clock() = default;
+    [[nodiscard]] virtual TimePoint now() const noexcept = 0;
+};
+
+/// CLOCK_MONOTONIC, clock_gettime(2).
+class MonotonicClock final : public Clock {
+public:
+    [[nodiscard]] TimePoint now() const noexcept override {
+        return std::chrono::steady_clock::now();
+    }
+    /// The one that a Reactor uses unless told otherwise. Stateless, so sharing it is harmless.
+    [[nodiscard]] static MonotonicClock& instance() noexcept;
+};
+
+/// Stands still until it is told to advance.
+class ManualClock final : public Clock {
+public:
+    explicit ManualClock(TimePoint start = TimePoint{std::chrono::hours{1}}) noexcept
+        : now_{start} {}
+    [[nodiscard]] TimePoint now() const noexcept override { return now_; }
+    void advance(Duration by) noexcept { now_ += by; }
+
+private:
+    TimePoint now_;
+};
+
+}  // namespace eplb

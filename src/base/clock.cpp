@@ -1,0 +1,10 @@
+#include "eplb/clock.hpp"
+
+namespace eplb {
+
+MonotonicClock& MonotonicClock::instance() noexcept {
+    static MonotonicClock clock;
+    return clock;
+}
+
+}  // namespace eplb
