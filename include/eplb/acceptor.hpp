@@ -1,0 +1,72 @@
+#pragma once
+
+#include "eplb/address.hpp"
+#include "eplb/fd.hpp"
+#include "eplb/task.hpp"
+#include "eplb/timer.hpp"
+#include "eplb/watch.hpp"
+
+#include <functional>
+
+namespace eplb {
+
+class Reactor;
+
+/// Opens a listening stream socket: nonblocking, close-on-exec, SO_REUSEADDR; TCP_NODELAY and
+/// keepalive (60 s idle, then 6 probes 10 s apart) are set on it, because accepted sockets inherit
+/// them (tcp(7)). A wildcard IPv6 address takes IPv4 clients too; on a machine without IPv6 it
+/// becomes 0.0.0.0. The path of a Unix socket on which nobody listens any more is removed first.
+/// `backlog` is clamped by net.core.somaxconn. Throws std::system_error, naming the address.
+[[nodiscard]] Fd listen_on(const Address& address, int backlog = 4096);
+
+/// The address that `fd` is bound to: the port that the kernel chose for port 0.
+[[nodiscard]] Address local_address(const Fd& fd);
+
+/// Accepts connections from a listening socket and hands them on.
+///
+/// Edge-triggered, so it accepts until EAGAIN, or until its budget for a turn is spent. When the
+/// process or the machine is out of descriptors or memory (EMFILE, ENFILE, ENOBUFS, ENOMEM), no
+/// edge will come for the clients that wait in the backlog: it tries again by itself after
+/// `retry_delay`, or on resume(). Errors of a single connection (ECONNABORTED, EPROTO, … accept(2))
+/// are passed over. Belongs to the thread of its reactor, which outlives it.
+class Acceptor final : public Task {
+public:
+    /// `socket` is connected, nonblocking and close-on-exec.
+    using Handler = std::function<void(Fd socket, const Address& peer)>;
+    using ShortageHandler = std::function<void(int error)>;
+    static constexpr int budget_per_turn = 64;
+    static constexpr Duration retry_delay = std::chrono::milliseconds{100};
+
+    /// `on_shortage` is told the errno each time accepting had to stop for lack of a resource.
+    /// Throws std::system_error when the socket cannot be watched.
+    Acceptor(Reactor& reactor, Fd listener, Handler on_accept, ShortageHandler on_shortage = {});
+
+    /// Leaves clients in the backlog until resume(). May be called from a handler.
+    void pause() noexcept { paused_ = true; }
+    /// Goes on after pause() or a shortage: what waits in the backlog is accepted in the next turn.
+    void resume() noexcept;
+    [[nodiscard]] bool paused() const noexcept { return paused_; }
+    /// Whether clients wait for descriptors or memory.
+    [[nodiscard]] bool short_of_resources() const noexcept { return retry_.armed(); }
+    /// Accepts what the backlog holds, as far as pause() and resources allow, and closes the
+    /// listening socket: closing it at once would reset clients whose connection the kernel had
+    /// already accepted. May not be called from a handler.
+    void close();
+
+    [[nodiscard]] const Fd& listener() const noexcept { return listener_; }
+
+    Next run() override;
+
+private:
+    Next accept_some(int budget);
+
+    Reactor& reactor_;
+    Fd listener_;
+    Watch watch_;
+    Timer retry_;
+    Handler on_accept_;
+    ShortageHandler on_shortage_;
+    bool paused_ = false;
+};
+
+}  // namespace eplb

@@ -1,0 +1,84 @@
+#pragma once
+
+#include "eplb/clock.hpp"
+#include "eplb/fd.hpp"
+#include "eplb/task.hpp"
+#include "eplb/timer.hpp"
+#include "eplb/watch.hpp"
+
+#include <functional>
+#include <memory>
+
+namespace eplb {
+
+/// The event loop: one epoll set, one list of ready tasks, one timing wheel, one thread.
+///
+/// A turn, in this order; code of tasks runs only in step 4:
+///   1. wait for events: not at all when a task is ready, else until the next timer;
+///   2. note each event in its watch and put the watch's task on the ready list;
+///   3. read the clock; put the task of each expired timer on the ready list;
+///   4. run every task that is on the list now, once.
+/// epoll's event array is dead before the first task runs, so a task may destroy any other.
+///
+/// Construct, use and destroy it on one thread; only post() and stop() may be called from others.
+/// The constructor blocks SIGPIPE for that thread, since splice(2) into a closed socket raises it
+/// and has no MSG_NOSIGNAL; the destructor of the thread's last reactor restores it. Nothing else
+/// of the process is touched.
+class Reactor {
+public:
+    /// Throws std::system_error when there are no descriptors left (it takes two).
+    /// `clock` outlives the reactor.
+    explicit Reactor(const Clock& clock = MonotonicClock::instance());
+    ~Reactor();
+    Reactor(const Reactor&) = delete;
+    Reactor& operator=(const Reactor&) = delete;
+
+    /// Turns until stop().
+    void run();
+    /// One turn, waiting for at most `max_wait` in step 1 (negative: no limit). Returns whether any
+    /// task ran. For hosts with a loop of their own, and for tests: run_once(Duration{0}) never
+    /// blocks.
+    bool run_once(Duration max_wait);
+    /// Makes run() return after the turn in progress; may be called before run(). Any thread.
+    void stop() noexcept;
+
+    /// Runs `fn` in a later turn on the reactor's thread, in the order of the calls. Any thread.
+    void post(std::function<void()> fn);
+
+    /// An epoll descriptor that turns readable when run_once() has events to handle, to be watched
+    /// by a host's loop. It does not know of timers or ready tasks: ask wait_time().
+    [[nodiscard]] int fd() const noexcept;
+    /// How long the host may sleep before it must call run_once() all the same; negative: for ever.
+    [[nodiscard]] Duration wait_time() const noexcept;
+
+    /// The time at which the turn in progress began (step 3), the same for every task of a turn;
+    /// between turns, what the clock says.
+    [[nodiscard]] TimePoint now() const noexcept { return in_turn_ ? now_ : clock_.now(); }
+
+    /// Puts `task` on the ready list, if it is not there. It runs in the next turn.
+    void schedule(Task& task) noexcept {
+        if (!task.linked()) ready_.push_back(task);
+    }
+    /// Runs `task` at once, as step 4 would: for a task that starts another and need not wait a
+    /// turn.
+    void dispatch(Task& task);
+
+private:
+    friend class Timer;
+    friend class Watch;
+    class Mailbox;
+
+    void expire_timers() noexcept;
+    [[nodiscard]] int epoll_timeout_ms(Duration max_wait) const noexcept;
+
+    const Clock& clock_;
+    TimePoint now_;
+    Fd epoll_;
+    IntrusiveList<Task> ready_;
+    IntrusiveList<Task> batch_;  // what is left of the turn in progress
+    std::unique_ptr<TimerWheel> wheel_;
+    std::unique_ptr<Mailbox> mailbox_;
+    bool in_turn_ = false;
+};
+
+}  // namespace eplb

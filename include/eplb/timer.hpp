@@ -1,0 +1,52 @@
+#pragma once
+
+#include "eplb/clock.hpp"
+#include "eplb/list_hook.hpp"
+
+#include <cstdint>
+
+namespace eplb {
+
+class Reactor;
+class Task;
+class TimerWheel;
+
+/// Runs a task at a time. Never early; late by at most a millisecond plus the turn in progress.
+/// Starting and cancelling are O(1), so one timer may be moved for every event of a connection;
+/// cheaper still is to let it fire and start it again with what remains.
+///
+/// Belongs to the thread of its reactor, which outlives it.
+class Timer : public ListHook<Timer> {
+public:
+    Timer(Reactor& reactor, Task& task) noexcept : reactor_{reactor}, task_{task} {}
+    ~Timer() { cancel(); }
+
+    /// (Re)starts: fires once, `delay` from the reactor's now(). A delay of zero or less fires in
+    /// the next turn.
+    void start(Duration delay) noexcept;
+    /// (Re)starts: fires once, at `deadline`.
+    void start_at(TimePoint deadline) noexcept;
+    /// Stops it, and forgets that it fired.
+    void cancel() noexcept;
+
+    [[nodiscard]] bool armed() const noexcept { return linked(); }
+    /// Whether it fired since the last call or start.
+    [[nodiscard]] bool take_fired() noexcept {
+        const bool fired = fired_;
+        fired_ = false;
+        return fired;
+    }
+
+private:
+    friend class Reactor;
+    friend class TimerWheel;
+
+    Reactor& reactor_;
+    Task& task_;
+    std::uint64_t tick_ = 0;  // when, in the wheel's milliseconds
+    std::uint8_t level_ = 0;  // where it is in the wheel
+    std::uint8_t slot_ = 0;
+    bool fired_ = false;
+};
+
+}  // namespace eplb

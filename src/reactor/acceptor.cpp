@@ -1,0 +1,172 @@
+#include "eplb/acceptor.hpp"
+
+#include "base/socket_options.hpp"
+#include "base/sys.hpp"
+#include "eplb/reactor.hpp"
+
+#include <cerrno>
+#include <fmt/format.h>
+#include <netinet/in.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <utility>
+
+namespace eplb {
+namespace {
+
+// The way out of the common ones.
+const char* hint(const Address& address, int error) noexcept {
+    if (address.is_unix()) {
+        if (error == EADDRINUSE) return " (somebody listens there, or it is no socket)";
+        return error == ENOENT ? " (there is no such folder)" : "";
+    }
+    switch (error) {
+    case EADDRINUSE: return " (somebody listens there: ss -ltnp tells who)";
+    case EADDRNOTAVAIL: return " (no interface of this machine has that address)";
+    case EACCES: return " (a port below 1024 needs root or CAP_NET_BIND_SERVICE)";
+    default: return "";
+    }
+}
+
+[[noreturn]] void cannot_listen(const Address& address, int error) {
+    throw fmt::system_error(error, "cannot listen on {}{}", address.to_string(),
+                            hint(address, error));
+}
+
+// Whether `path` is a socket that nobody listens on: what a process that was killed left behind.
+bool is_stale_socket(const Address& address) noexcept {
+    struct stat status{};
+    if (::lstat(address.path().c_str(), &status) != 0 || !S_ISSOCK(status.st_mode)) return false;
+    const int probe = sys::socket(AF_UNIX);
+    if (probe < 0) return false;
+    const Fd closer{probe};
+    sockaddr_storage raw{};
+    const socklen_t length = address.to_sockaddr(raw);
+    return sys::connect(probe, raw, length) == ECONNREFUSED;
+}
+
+int bind_to(const Fd& fd, const Address& address) noexcept {
+    sockaddr_storage raw{};
+    const socklen_t length = address.to_sockaddr(raw);
+    return sys::bind(fd.get(), raw, length);
+}
+
+// An IPv6 socket, or for a wildcard on a machine without IPv6 the IPv4 one that does the same.
+Fd open_socket(const Address& address, Address& effective) {
+    effective = address;
+    int fd = sys::socket(address.family());
+    if (fd == -EAFNOSUPPORT && address.family() == AF_INET6 && address.is_wildcard()) {
+        effective = Address::parse(fmt::format("0.0.0.0:{}", address.port()));
+        fd = sys::socket(AF_INET);
+    }
+    if (fd < 0) cannot_listen(address, -fd);
+    return Fd{fd};
+}
+
+// Of one connection: it is gone, the next one may be fine. accept(2) passes on errors of the
+// network.
+bool is_connection_error(int error) noexcept {
+    switch (error) {
+    case ECONNABORTED:
+    case EPROTO:
+    case ENOPROTOOPT:
+    case EPERM:
+    case ENETDOWN:
+    case ENETUNREACH:
+    case ENONET:
+    case EHOSTDOWN:
+    case EHOSTUNREACH:
+    case EOPNOTSUPP: return true;
+    default: return false;
+    }
+}
+
+}  // namespace
+
+Fd listen_on(const Address& address, int backlog) {
+    Address effective;
+    Fd fd = open_socket(address, effective);
+    if (!effective.is_unix()) {
+        static_cast<void>(sys::set_option(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1));
+        set_tcp_options(fd);
+    }
+    if (effective.family() == AF_INET6) {
+        static_cast<void>(
+            sys::set_option(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, effective.is_wildcard() ? 0 : 1));
+    }
+
+    int error = bind_to(fd, effective);
+    if (error == EADDRINUSE && effective.is_unix() && is_stale_socket(effective)) {
+        ::unlink(effective.path().c_str());
+        error = bind_to(fd, effective);
+    }
+    if (error == 0) error = sys::listen(fd.get(), backlog);
+    if (error != 0) cannot_listen(address, error);
+    return fd;
+}
+
+Address local_address(const Fd& fd) {
+    sockaddr_storage raw{};
+    socklen_t length = sizeof raw;
+    if (const int error = sys::local_address(fd.get(), raw, length)) {
+        throw fmt::system_error(error, "cannot tell the address of a socket");
+    }
+    return Address::from(raw, length);
+}
+
+Acceptor::Acceptor(Reactor& reactor, Fd listener, Handler on_accept, ShortageHandler on_shortage)
+    : reactor_{reactor},
+      listener_{std::move(listener)},
+      watch_{reactor, *this},
+      retry_{reactor, *this},
+      on_accept_{std::move(on_accept)},
+      on_shortage_{std::move(on_shortage)} {
+    if (const int error = watch_.attach(listener_.get(), Watch::input_events)) {
+        throw fmt::system_error(error, "cannot watch a listening socket");
+    }
+}
+
+void Acceptor::resume() noexcept {
+    paused_ = false;
+    retry_.cancel();
+    if (watch_.readable()) reactor_.schedule(*this);
+}
+
+void Acceptor::close() {
+    watch_.assume_readable();          // the edge of the latest clients may not have reached us yet
+    static constexpr int most = 4096;  // clients that come while we accept do not keep us for ever
+    static_cast<void>(accept_some(most));
+    retry_.cancel();
+    watch_.detach();
+    watch_.clear_readable();  // so that resume() does nothing
+    listener_.reset();
+}
+
+Next Acceptor::run() {
+    if (retry_.armed()) return Next::wait;  // an edge does not mean that descriptors came free
+    return accept_some(budget_per_turn);
+}
+
+Next Acceptor::accept_some(int budget) {
+    for (; budget > 0; --budget) {
+        if (paused_ || !watch_.readable()) return Next::wait;
+
+        sockaddr_storage peer{};
+        socklen_t length = sizeof peer;
+        const int result = sys::accept(listener_.get(), peer, length);
+        if (result >= 0) {
+            on_accept_(Fd{result}, Address::from(peer, length));
+        } else if (result == -EAGAIN) {
+            watch_.clear_readable();
+        } else if (!is_connection_error(-result)) {
+            // Out of descriptors or memory. Anything unheard of is treated alike: never spin, never
+            // stop.
+            retry_.start(retry_delay);
+            if (on_shortage_) on_shortage_(-result);
+            return Next::wait;
+        }
+    }
+    return Next::again;
+}
+
+}  // namespace eplb

@@ -1,0 +1,210 @@
+#include "eplb/reactor.hpp"
+
+#include "base/sys.hpp"
+#include "eplb/fd.hpp"
+#include "reactor/timer_wheel.hpp"
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <climits>
+#include <csignal>
+#include <fmt/format.h>
+#include <list>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <utility>
+
+namespace eplb {
+namespace {
+
+constexpr std::size_t max_events_per_turn = 512;
+
+Fd open_or_throw(int fd_or_error, const char* what) {
+    if (fd_or_error < 0) throw fmt::system_error(-fd_or_error, "cannot open {}", what);
+    return Fd{fd_or_error};
+}
+
+// Keeps a flag set for the length of a scope.
+class Mark {
+public:
+    explicit Mark(bool& flag) noexcept : flag_{flag} { flag_ = true; }
+    ~Mark() { flag_ = false; }
+    Mark(const Mark&) = delete;
+    Mark& operator=(const Mark&) = delete;
+
+private:
+    bool& flag_;
+};
+
+// SIGPIPE is blocked from the first reactor of a thread to its last, whichever of them that is.
+thread_local int reactors_of_thread = 0;
+thread_local bool unblock_after_last = false;
+
+void block_sigpipe() noexcept {
+    if (reactors_of_thread++ > 0) return;
+    sigset_t pipe_only;
+    sigset_t old;
+    sigemptyset(&pipe_only);
+    sigaddset(&pipe_only, SIGPIPE);
+    unblock_after_last =
+        pthread_sigmask(SIG_BLOCK, &pipe_only, &old) == 0 && sigismember(&old, SIGPIPE) == 0;
+}
+
+void unblock_sigpipe() noexcept {
+    if (--reactors_of_thread > 0 || !unblock_after_last) return;
+    sigset_t pipe_only;
+    sigemptyset(&pipe_only);
+    sigaddset(&pipe_only, SIGPIPE);
+    // One may be pending: take it, or unblocking would deliver it.
+    const timespec at_once{};
+    while (sigtimedwait(&pipe_only, nullptr, &at_once) == SIGPIPE) {}
+    pthread_sigmask(SIG_UNBLOCK, &pipe_only, nullptr);
+}
+
+}  // namespace
+
+/// Calls from other threads: a queue, and an eventfd(2) that wakes the loop.
+class Reactor::Mailbox final : public Task {
+public:
+    explicit Mailbox(Reactor& reactor)
+        : fd_{open_or_throw(sys::eventfd(), "an eventfd")}, watch_{reactor, *this} {
+        if (const int error = watch_.attach(fd_.get(), Watch::input_events)) {
+            throw fmt::system_error(error, "cannot watch an eventfd");
+        }
+    }
+
+    void post(std::function<void()> fn) {
+        {
+            const std::lock_guard lock{mutex_};
+            letters_.push_back(std::move(fn));
+        }
+        wake();
+    }
+
+    void stop() noexcept {
+        stopped_.store(true, std::memory_order_release);
+        wake();
+    }
+    [[nodiscard]] bool take_stop() noexcept {
+        return stopped_.exchange(false, std::memory_order_acquire);
+    }
+
+    Next run() override {
+        if (watch_.readable()) {
+            std::uint64_t count = 0;
+            static_cast<void>(sys::read(fd_.get(), std::as_writable_bytes(std::span{&count, 1})));
+            watch_.clear_readable();  // one read(2) resets the counter, eventfd(2)
+        }
+        {
+            const std::lock_guard lock{mutex_};
+            opened_.splice(opened_.end(), letters_);
+        }
+        while (!opened_.empty()) {
+            const std::function<void()> fn = std::move(opened_.front());
+            opened_.pop_front();
+            fn();  // should it throw, the rest follow in the next turn
+        }
+        return Next::wait;
+    }
+
+private:
+    void wake() noexcept {
+        const std::uint64_t one = 1;
+        static_cast<void>(sys::write(fd_.get(), std::as_bytes(std::span{&one, 1})));
+    }
+
+    Fd fd_;
+    Watch watch_;
+    std::mutex mutex_;
+    std::list<std::function<void()>> letters_;  // guarded by mutex_
+    std::list<std::function<void()>> opened_;
+    std::atomic<bool> stopped_ = false;
+};
+
+Reactor::Reactor(const Clock& clock)
+    : clock_{clock},
+      now_{clock.now()},
+      epoll_{open_or_throw(sys::epoll_create(), "an epoll set")},
+      wheel_{std::make_unique<TimerWheel>(now_)},
+      mailbox_{std::make_unique<Mailbox>(*this)} {
+    block_sigpipe();
+}
+
+Reactor::~Reactor() { unblock_sigpipe(); }
+
+int Reactor::fd() const noexcept { return epoll_.get(); }
+
+void Reactor::run() {
+    while (!mailbox_->take_stop()) run_once(Duration{-1});
+}
+
+void Reactor::stop() noexcept { mailbox_->stop(); }
+
+void Reactor::post(std::function<void()> fn) { mailbox_->post(std::move(fn)); }
+
+Duration Reactor::wait_time() const noexcept {
+    if (!ready_.empty() || !batch_.empty()) return Duration{0};
+    const std::optional<TimePoint> next = wheel_->next();
+    if (!next) return Duration{-1};
+    return std::max(*next - clock_.now(), Duration{0});
+}
+
+// Rounded up, or the last fraction of a millisecond would be spent in a busy loop.
+int Reactor::epoll_timeout_ms(Duration max_wait) const noexcept {
+    Duration wait = wait_time();
+    if (wait < Duration{0} || (max_wait >= Duration{0} && max_wait < wait)) wait = max_wait;
+    if (wait < Duration{0}) return -1;
+    const auto milliseconds = std::chrono::ceil<std::chrono::milliseconds>(wait).count();
+    return static_cast<int>(std::min<std::int64_t>(milliseconds, INT_MAX));
+}
+
+bool Reactor::run_once(Duration max_wait) {
+    std::array<epoll_event, max_events_per_turn> events;
+    const int count = sys::epoll_wait(epoll_.get(), events, epoll_timeout_ms(max_wait));
+    if (count < 0) throw fmt::system_error(-count, "cannot wait for events");
+    for (const epoll_event& event : std::span{events}.first(static_cast<std::size_t>(count))) {
+        static_cast<Watch*>(event.data.ptr)->on_events(event.events);
+    }
+
+    const Mark in_turn{in_turn_};
+    now_ = clock_.now();
+    expire_timers();
+
+    const bool busy = !ready_.empty() || !batch_.empty();
+    // Whatever an exception left of an earlier batch comes first.
+    batch_.splice_back(ready_);
+    while (!batch_.empty()) dispatch(batch_.front());
+    return busy;
+}
+
+void Reactor::expire_timers() noexcept {
+    wheel_->advance(now_, [this](Timer& timer) {
+        timer.fired_ = true;
+        schedule(timer.task_);
+    });
+}
+
+void Reactor::dispatch(Task& task) {
+    task.unlink();
+    Next next = Next::wait;
+    try {
+        const Mark running{task.running_};
+        next = task.run();
+    } catch (...) {
+        schedule(task);  // it may have left edges unhandled, and no other will come for them
+        throw;
+    }
+    switch (next) {
+    case Next::wait: return;
+    case Next::again: schedule(task); return;
+    case Next::done:
+        task.unlink();
+        task.retire();
+        return;
+    }
+}
+
+}  // namespace eplb

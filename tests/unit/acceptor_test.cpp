@@ -1,0 +1,544 @@
+#include "eplb/acceptor.hpp"
+
+#include "eplb/reactor.hpp"
+#include "support/catch.hpp"
+#include "support/function_task.hpp"
+#include "support/net.hpp"
+#include "support/peer.hpp"
+#include "support/process.hpp"
+
+#include <cerrno>
+#include <filesystem>
+#include <fstream>
+#include <netinet/tcp.h>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <sys/socket.h>
+#include <system_error>
+#include <unistd.h>
+#include <vector>
+
+using namespace std::chrono_literals;
+using eplb::Acceptor;
+using eplb::Address;
+using eplb::Duration;
+using eplb::Fd;
+using eplb::listen_on;
+using eplb::local_address;
+using eplb::ManualClock;
+using eplb::Reactor;
+using eplb::test::connect_to;
+using eplb::test::contains;
+using eplb::test::get_option;
+
+namespace {
+
+// An acceptor on 127.0.0.1 that keeps what it accepts.
+struct Fixture {
+    ManualClock clock;
+    Reactor reactor{clock};
+    std::vector<Fd> accepted;
+    std::vector<Address> peers;
+    std::vector<int> shortages;
+    std::function<void()> on_accept = [] {};
+    Acceptor acceptor{reactor, listen_on(Address::parse("127.0.0.1:0")),
+                      [this](Fd socket, const Address& peer) {
+                          accepted.push_back(std::move(socket));
+                          peers.push_back(peer);
+                          on_accept();
+                      },
+                      [this](int error) { shortages.push_back(error); }};
+    Address address = local_address(acceptor.listener());
+    std::vector<Fd> clients;
+
+    bool turn() { return reactor.run_once(Duration{0}); }
+    void connect(std::size_t count = 1) {
+        for (std::size_t i = 0; i < count; ++i) {
+            clients.push_back(connect_to(address));
+            REQUIRE(clients.back().valid());
+        }
+    }
+};
+
+class TemporaryDirectory {
+public:
+    TemporaryDirectory() {
+        std::string name = (std::filesystem::temp_directory_path() / "eplb-unit-XXXXXX").string();
+        REQUIRE(::mkdtemp(name.data()) != nullptr);
+        path_ = name;
+    }
+    ~TemporaryDirectory() {
+        std::error_code ignored;
+        std::filesystem::remove_all(path_, ignored);
+    }
+    TemporaryDirectory(const TemporaryDirectory&) = delete;
+    TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
+    [[nodiscard]] Address socket(const std::string& name) const {
+        return Address::parse("unix:" + (path_ / name).string());
+    }
+    [[nodiscard]] std::filesystem::path file(const std::string& name) const { return path_ / name; }
+
+private:
+    std::filesystem::path path_;
+};
+
+int error_of_listen_on(const Address& address) {
+    try {
+        static_cast<void>(listen_on(address));
+    } catch (const std::system_error& error) {
+        return error.code().value();
+    }
+    return 0;
+}
+
+}  // namespace
+
+// --- listen_on
+
+TEST_CASE("listen_on: the socket is nonblocking, close-on-exec and has its options",
+          "[reactor][acceptor]") {
+    const Fd fd = listen_on(Address::parse("127.0.0.1:0"));
+    CHECK(eplb::test::is_nonblocking(fd.get()));
+    CHECK(eplb::test::is_close_on_exec(fd.get()));
+    CHECK(get_option(fd, SOL_SOCKET, SO_ACCEPTCONN) == 1);
+    CHECK(get_option(fd, SOL_SOCKET, SO_REUSEADDR) == 1);
+    CHECK(local_address(fd).port() != 0);
+}
+
+TEST_CASE("listen_on: accepted sockets inherit no-delay and keepalive", "[reactor][acceptor]") {
+    const Fd fd = listen_on(Address::parse("127.0.0.1:0"));
+    const Fd client = connect_to(local_address(fd));
+    const Fd accepted = eplb::test::accept_one(fd);
+    CHECK(get_option(accepted, IPPROTO_TCP, TCP_NODELAY) != 0);
+    CHECK(get_option(accepted, SOL_SOCKET, SO_KEEPALIVE) != 0);
+    CHECK(get_option(accepted, IPPROTO_TCP, TCP_KEEPIDLE) == 60);
+    CHECK(get_option(accepted, IPPROTO_TCP, TCP_KEEPINTVL) == 10);
+    CHECK(get_option(accepted, IPPROTO_TCP, TCP_KEEPCNT) == 6);
+}
+
+TEST_CASE("listen_on: an address in use is an error that names it", "[reactor][acceptor]") {
+    const eplb::test::DescriptorCheck descriptors;
+    {
+        const Fd first = listen_on(Address::parse("127.0.0.1:0"));
+        const Address address = local_address(first);
+        CHECK(error_of_listen_on(address) == EADDRINUSE);
+        CHECK_THROWS_WITH(static_cast<void>(listen_on(address)), contains(address.to_string()));
+        CHECK_THROWS_WITH(static_cast<void>(listen_on(address)),
+                          eplb::test::starts_with("cannot listen on " + address.to_string()));
+    }
+    CHECK(descriptors.leaked() == 0);
+}
+
+TEST_CASE("listen_on: an address of another machine is an error that names it",
+          "[reactor][acceptor]") {
+    const Address address = Address::parse("192.0.2.1:0");  // TEST-NET-1
+    CHECK(error_of_listen_on(address) == EADDRNOTAVAIL);
+    CHECK_THROWS_WITH(static_cast<void>(listen_on(address)), contains("192.0.2.1:0"));
+}
+
+TEST_CASE("listen_on: no address is an error", "[reactor][acceptor]") {
+    CHECK_THROWS_AS(static_cast<void>(listen_on(Address{})), std::system_error);
+}
+
+TEST_CASE("listen_on: a shortage of descriptors is an error that names the address",
+          "[reactor][acceptor]") {
+    std::string message;
+    int code = 0;
+    try {
+        const eplb::test::DescriptorShortage shortage;  // over when the exception is looked at
+        static_cast<void>(listen_on(Address::parse("127.0.0.1:0")));
+    } catch (const std::system_error& error) {
+        message = error.what();
+        code = error.code().value();
+    }
+    CHECK(code == EMFILE);
+    CHECK_THAT(message, contains("127.0.0.1:0"));
+}
+
+TEST_CASE("listen_on: the wildcard takes IPv6 and IPv4 clients, each with its own address",
+          "[reactor][acceptor]") {
+    if (!eplb::test::has_ipv6()) EPLB_SKIP("this machine has no IPv6");
+    ManualClock clock;
+    Reactor reactor{clock};
+    std::vector<Fd> accepted;
+    std::vector<Address> peers;
+    const Acceptor acceptor{reactor, listen_on(Address::parse(":0")),
+                            [&](Fd socket, const Address& peer) {
+                                accepted.push_back(std::move(socket));
+                                peers.push_back(peer);
+                            }};
+    const std::uint16_t port = local_address(acceptor.listener()).port();
+    CHECK(local_address(acceptor.listener()).is_wildcard());
+
+    const Fd v4 = connect_to(Address::parse("127.0.0.1:0").with_port(port));
+    const Fd v6 = connect_to(Address::parse("[::1]:0").with_port(port));
+    REQUIRE(v4.valid());
+    REQUIRE(v6.valid());
+    reactor.run_once(Duration{0});
+    CHECK(peers == std::vector{eplb::test::address_of(v4), eplb::test::address_of(v6)});
+    REQUIRE(peers.size() == 2);
+    CHECK(peers[0].family() == AF_INET);
+}
+
+TEST_CASE("listen_on: one IPv6 address takes no IPv4 clients", "[reactor][acceptor]") {
+    if (!eplb::test::has_ipv6()) EPLB_SKIP("this machine has no IPv6");
+    const Fd fd = listen_on(Address::parse("[::1]:0"));
+    const std::uint16_t port = local_address(fd).port();
+    CHECK(connect_to(local_address(fd)).valid());
+    CHECK_FALSE(connect_to(Address::parse("127.0.0.1:0").with_port(port)).valid());
+}
+
+TEST_CASE("listen_on: a Unix path that a dead process left behind is taken over",
+          "[reactor][acceptor]") {
+    const TemporaryDirectory directory;
+    const Address address = directory.socket("stale.sock");
+    { const Fd dead = listen_on(address); }
+    REQUIRE(std::filesystem::exists(directory.file("stale.sock")));
+    CHECK_FALSE(connect_to(address).valid());
+
+    const Fd fd = listen_on(address);
+    CHECK(local_address(fd) == address);
+    CHECK(connect_to(address).valid());
+}
+
+TEST_CASE("listen_on: a Unix path on which somebody listens is not taken", "[reactor][acceptor]") {
+    const TemporaryDirectory directory;
+    const Address address = directory.socket("live.sock");
+    const Fd alive = listen_on(address);
+    CHECK(error_of_listen_on(address) == EADDRINUSE);
+    CHECK_THROWS_WITH(static_cast<void>(listen_on(address)), contains(address.to_string()));
+    CHECK(std::filesystem::exists(directory.file("live.sock")));
+    CHECK(connect_to(address).valid());
+}
+
+TEST_CASE("listen_on: a live Unix socket with a full backlog is not taken for a stale one",
+          "[reactor][acceptor]") {
+    const TemporaryDirectory directory;
+    const Address address = directory.socket("busy.sock");
+    const Fd alive = listen_on(address, 0);
+    std::vector<Fd> waiting;
+    sockaddr_storage raw{};
+    const socklen_t length = address.to_sockaddr(raw);
+    int error = 0;
+    while (error == 0 && waiting.size() < 10'000) {
+        waiting.emplace_back(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+        if (::connect(waiting.back().get(), reinterpret_cast<const sockaddr*>(&raw), length) != 0) {
+            error = errno;
+        }
+    }
+    REQUIRE(error == EAGAIN);
+    CHECK(error_of_listen_on(address) == EADDRINUSE);
+    CHECK(std::filesystem::exists(directory.file("busy.sock")));
+}
+
+TEST_CASE("listen_on: a file that is no socket is never removed", "[reactor][acceptor]") {
+    const TemporaryDirectory directory;
+    std::ofstream{directory.file("precious")} << "data";
+    CHECK(error_of_listen_on(directory.socket("precious")) == EADDRINUSE);
+    CHECK(std::filesystem::file_size(directory.file("precious")) == 4);
+
+    std::filesystem::create_symlink("precious", directory.file("link"));
+    CHECK(error_of_listen_on(directory.socket("link")) == EADDRINUSE);
+    CHECK(std::filesystem::is_symlink(directory.file("link")));
+}
+
+TEST_CASE("listen_on: an abstract name works, and is in use while it is", "[reactor][acceptor]") {
+    const Address address =
+        Address::parse("unix:@eplb-unit-acceptor-" + std::to_string(::getpid()));
+    {
+        const Fd fd = listen_on(address);
+        CHECK(local_address(fd) == address);
+        CHECK(error_of_listen_on(address) == EADDRINUSE);
+    }
+    CHECK(listen_on(address).valid());
+}
+
+TEST_CASE("listen_on: local_address of what is no socket throws", "[reactor][acceptor]") {
+    CHECK_THROWS_AS(static_cast<void>(local_address(Fd{})), std::system_error);
+}
+
+// --- Acceptor
+
+TEST_CASE("acceptor: hands on each connection with its peer's address", "[reactor][acceptor]") {
+    Fixture f;
+    f.connect(3);
+    CHECK(f.turn());
+    REQUIRE(f.accepted.size() == 3);
+    for (std::size_t i = 0; i < 3; ++i) {
+        CHECK(f.peers[i] == eplb::test::address_of(f.clients[i]));
+        CHECK(eplb::test::is_nonblocking(f.accepted[i].get()));
+        CHECK(eplb::test::is_close_on_exec(f.accepted[i].get()));
+    }
+    CHECK_FALSE(f.turn());
+    f.connect();
+    CHECK(f.turn());
+    CHECK(f.accepted.size() == 4);
+}
+
+TEST_CASE("acceptor: clients that came before it was made are accepted", "[reactor][acceptor]") {
+    Fd listener = listen_on(Address::parse("127.0.0.1:0"));
+    const Fd client = connect_to(local_address(listener));
+    ManualClock clock;
+    Reactor reactor{clock};
+    int count = 0;
+    const Acceptor acceptor{reactor, std::move(listener), [&](Fd, const Address&) { ++count; }};
+    reactor.run_once(Duration{0});
+    CHECK(count == 1);
+}
+
+TEST_CASE("acceptor: takes at most its budget in a turn, and goes on by itself",
+          "[reactor][acceptor]") {
+    Fixture f;
+    const std::size_t budget = Acceptor::budget_per_turn;
+    const std::size_t clients = 2 * budget + 7;
+    f.connect(clients);
+    eplb::test::FunctionTask other;
+    f.reactor.schedule(other);
+    CHECK(f.turn());
+    CHECK(f.accepted.size() == budget);
+    CHECK(other.runs() == 1);
+    CHECK(f.turn());
+    CHECK(f.accepted.size() == 2 * budget);
+    CHECK(f.turn());
+    CHECK(f.accepted.size() == clients);
+    CHECK_FALSE(f.turn());
+}
+
+TEST_CASE("acceptor: exactly its budget of clients are all accepted, and the next one too",
+          "[reactor][acceptor]") {
+    Fixture f;
+    f.connect(Acceptor::budget_per_turn);
+    while (f.turn()) {}
+    CHECK(f.accepted.size() == Acceptor::budget_per_turn);
+    f.connect();
+    while (f.turn()) {}
+    CHECK(f.accepted.size() == Acceptor::budget_per_turn + 1);
+}
+
+TEST_CASE("acceptor: paused, it leaves clients in the backlog; resumed, it takes them",
+          "[reactor][acceptor]") {
+    Fixture f;
+    f.acceptor.pause();
+    CHECK(f.acceptor.paused());
+    f.connect(2);
+    f.turn();
+    f.turn();
+    CHECK(f.accepted.empty());
+
+    f.acceptor.resume();
+    CHECK_FALSE(f.acceptor.paused());
+    CHECK(f.accepted.empty());  // in the next turn, not in here
+    CHECK(f.turn());
+    CHECK(f.accepted.size() == 2);
+}
+
+TEST_CASE("acceptor: paused, it does not keep the reactor busy", "[reactor][acceptor]") {
+    Fixture f;
+    f.acceptor.pause();
+    f.connect(2);
+    f.turn();
+    CHECK_FALSE(f.turn());
+    CHECK(f.reactor.wait_time() < Duration{0});
+}
+
+TEST_CASE("acceptor: a handler may pause it, and the clients behind wait", "[reactor][acceptor]") {
+    Fixture f;
+    f.on_accept = [&] { f.acceptor.pause(); };
+    f.connect(3);
+    f.turn();
+    CHECK(f.accepted.size() == 1);
+    CHECK_FALSE(f.turn());
+    for (std::size_t expected = 2; expected <= 3; ++expected) {
+        f.acceptor.resume();
+        f.turn();
+        CHECK(f.accepted.size() == expected);
+    }
+    f.acceptor.resume();
+    f.turn();
+    CHECK_FALSE(f.turn());
+}
+
+TEST_CASE("acceptor: resuming what was not paused changes nothing", "[reactor][acceptor]") {
+    Fixture f;
+    f.acceptor.resume();
+    f.connect();
+    f.turn();
+    f.acceptor.resume();
+    f.turn();
+    CHECK(f.accepted.size() == 1);
+    CHECK_FALSE(f.turn());
+}
+
+TEST_CASE("acceptor: a handler that throws does not strand the clients behind",
+          "[reactor][acceptor]") {
+    Fixture f;
+    bool thrown = false;
+    f.on_accept = [&] {
+        if (!thrown) {
+            thrown = true;
+            throw std::runtime_error{"out of a handler"};
+        }
+    };
+    f.connect(3);
+    CHECK_THROWS_WITH(f.turn(), "out of a handler");
+    f.turn();
+    CHECK(f.accepted.size() == 3);
+}
+
+TEST_CASE(
+    "acceptor: out of descriptors, it tells once, sleeps, and serves later without a new edge",
+    "[reactor][acceptor]") {
+    Fixture f;
+    f.accepted.reserve(10);
+    f.peers.reserve(10);
+    f.shortages.reserve(10);
+    f.connect(3);
+    std::size_t accepted_at_first = 0;
+    bool busy = false;
+    bool retried_early = false;
+    std::size_t shortages_after_retry = 0;
+    {
+        const eplb::test::DescriptorShortage shortage{1};
+        f.turn();
+        accepted_at_first = f.accepted.size();
+        busy = f.turn();
+        f.clock.advance(Acceptor::retry_delay - 1ms);
+        f.turn();
+        retried_early = f.shortages.size() > 1;
+        f.clock.advance(1ms);
+        f.turn();
+        shortages_after_retry = f.shortages.size();
+    }
+    CHECK(accepted_at_first == 1);
+    CHECK_FALSE(busy);
+    CHECK_FALSE(retried_early);
+    CHECK(shortages_after_retry == 2);
+    CHECK(f.shortages.front() == EMFILE);
+    CHECK(f.acceptor.short_of_resources());
+
+    SECTION("by its own timer") {
+        CHECK_FALSE(f.turn());
+        f.clock.advance(Acceptor::retry_delay);
+        CHECK(f.turn());
+    }
+    SECTION("by resume()") {
+        f.acceptor.resume();
+        CHECK(f.turn());
+    }
+    CHECK(f.accepted.size() == 3);
+    CHECK_FALSE(f.acceptor.short_of_resources());
+    CHECK(f.shortages.size() == 2);
+    CHECK_FALSE(f.turn());
+    f.clock.advance(1h);
+    CHECK_FALSE(f.turn());
+}
+
+TEST_CASE("acceptor: a new client does not wake it while it is short of descriptors",
+          "[reactor][acceptor]") {
+    Fixture f;
+    f.accepted.reserve(10);
+    f.peers.reserve(10);
+    f.shortages.reserve(10);
+    f.connect(1);
+    std::size_t shortages = 0;
+    {
+        const eplb::test::DescriptorShortage shortage;
+        f.turn();
+    }
+    f.connect(1);  // descriptors are to be had again, but it does not know
+    {
+        const eplb::test::DescriptorShortage shortage;
+        f.turn();
+        f.turn();
+        shortages = f.shortages.size();
+    }
+    CHECK(shortages == 1);
+    f.clock.advance(Acceptor::retry_delay);
+    f.turn();
+    CHECK(f.accepted.size() == 2);
+}
+
+TEST_CASE("acceptor: paused during a shortage, it stays paused until resume()",
+          "[reactor][acceptor]") {
+    Fixture f;
+    f.accepted.reserve(10);
+    f.peers.reserve(10);
+    f.shortages.reserve(10);
+    f.connect(1);
+    {
+        const eplb::test::DescriptorShortage shortage;
+        f.turn();
+    }
+    f.acceptor.pause();
+    f.clock.advance(1s);
+    f.turn();
+    CHECK(f.accepted.empty());
+    CHECK_FALSE(f.turn());
+    f.acceptor.resume();
+    f.turn();
+    CHECK(f.accepted.size() == 1);
+}
+
+TEST_CASE("acceptor: a client that is gone before it was accepted does no harm",
+          "[reactor][acceptor]") {
+    Fixture f;
+    f.connect(3);
+    const Address gone = eplb::test::address_of(f.clients[1]);
+    eplb::test::reset_connection(std::move(f.clients[1]));
+    f.turn();
+    // Linux hands out the dead one too: its peer's address is what accept(2) said.
+    CHECK(f.accepted.size() >= 2);
+    for (std::size_t i = 0; i < f.peers.size(); ++i) CHECK(f.peers[i].port() != 0);
+    if (f.accepted.size() == 3) CHECK(f.peers[1] == gone);
+    CHECK(f.peers.back() == eplb::test::address_of(f.clients[2]));
+    CHECK_FALSE(f.turn());
+}
+
+TEST_CASE("acceptor: one that dies closes its listener and refuses clients",
+          "[reactor][acceptor]") {
+    const eplb::test::DescriptorCheck descriptors;
+    ManualClock clock;
+    Reactor reactor{clock};
+    const eplb::test::DescriptorCheck with_reactor;
+    Address address;
+    {
+        const Acceptor acceptor{reactor, listen_on(Address::parse("127.0.0.1:0")),
+                                [](Fd, const Address&) {}};
+        address = local_address(acceptor.listener());
+    }
+    CHECK(with_reactor.leaked() == 0);
+    CHECK_FALSE(connect_to(address).valid());
+    CHECK_FALSE(reactor.run_once(Duration{0}));
+}
+
+TEST_CASE("acceptor: a handler may close what it is given", "[reactor][acceptor]") {
+    Fixture f;
+    f.on_accept = [&] { f.accepted.clear(); };
+    f.connect(2);
+    f.turn();
+    CHECK(f.peers.size() == 2);
+    for (const Fd& client : f.clients) {
+        char byte = 0;
+        CHECK(::recv(client.get(), &byte, 1, 0) == 0);
+    }
+}
+
+TEST_CASE("acceptor: works on a Unix socket, whose clients have no address",
+          "[reactor][acceptor]") {
+    const Address address = Address::parse("unix:@eplb-unit-accept-" + std::to_string(::getpid()));
+    ManualClock clock;
+    Reactor reactor{clock};
+    std::vector<Address> peers;
+    const Acceptor acceptor{reactor, listen_on(address),
+                            [&](Fd, const Address& peer) { peers.push_back(peer); }};
+    const Fd client = connect_to(address);
+    reactor.run_once(Duration{0});
+    CHECK(peers == std::vector{Address{}});
+}
+
+TEST_CASE("acceptor: what cannot be watched throws", "[reactor][acceptor]") {
+    ManualClock clock;
+    Reactor reactor{clock};
+    CHECK_THROWS_AS((Acceptor{reactor, Fd{}, [](Fd, const Address&) {}}), std::system_error);
+}
