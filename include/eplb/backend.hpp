@@ -1,0 +1,66 @@
+#pragma once
+
+#include "eplb/address.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <utility>
+
+namespace eplb {
+
+/// A server that sessions can be sent to, and what is known of it.
+class Backend {
+public:
+    /// Counts a session as active on a backend for as long as it lives. Move-only.
+    class Lease {
+    public:
+        Lease() noexcept = default;
+        explicit Lease(Backend& backend) noexcept : backend_{&backend} {
+            ++backend.active_;
+            ++backend.attempts_;
+        }
+        Lease(Lease&& other) noexcept : backend_{std::exchange(other.backend_, nullptr)} {}
+        Lease& operator=(Lease&& other) noexcept {
+            std::swap(backend_, other.backend_);
+            return *this;
+        }
+        ~Lease() {
+            if (backend_ != nullptr) --backend_->active_;
+        }
+        [[nodiscard]] Backend* get() const noexcept { return backend_; }
+
+    private:
+        Backend* backend_ = nullptr;
+    };
+
+    /// `index`: its place among the backends of its service. A weight of 0 takes no sessions.
+    Backend(std::size_t index, std::string name, Address address, std::uint32_t weight)
+        : index_{index}, name_{std::move(name)}, address_{std::move(address)}, weight_{weight} {}
+    Backend(const Backend&) = delete;
+    Backend& operator=(const Backend&) = delete;
+
+    [[nodiscard]] std::size_t index() const noexcept { return index_; }
+    [[nodiscard]] const std::string& name() const noexcept { return name_; }
+    [[nodiscard]] const Address& address() const noexcept { return address_; }
+    [[nodiscard]] std::uint32_t weight() const noexcept { return weight_; }
+
+    /// Sessions connecting or connected to it now.
+    [[nodiscard]] std::size_t active() const noexcept { return active_; }
+    /// Sessions that were sent to it, ever.
+    [[nodiscard]] std::uint64_t attempts() const noexcept { return attempts_; }
+    /// Those of them that could not connect, through no fault of this machine.
+    [[nodiscard]] std::uint64_t failures() const noexcept { return failures_; }
+    void count_failure() noexcept { ++failures_; }
+
+private:
+    std::size_t index_;
+    std::string name_;
+    Address address_;
+    std::uint32_t weight_;
+    std::size_t active_ = 0;
+    std::uint64_t attempts_ = 0;
+    std::uint64_t failures_ = 0;
+};
+
+}  // namespace eplb

@@ -1,0 +1,161 @@
+#pragma once
+
+#include "eplb/fd.hpp"
+
+#include <cassert>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <utility>
+#include <vector>
+
+namespace eplb {
+
+/// Shares the process's descriptors out between sessions, which come first, and pipes, which only
+/// make sessions faster: whoever gets no pipe copies. So a pipe can never cause EMFILE in the
+/// middle of a session, and idle pipes never keep a client waiting. Belongs to one thread.
+class DescriptorBudget {
+public:
+    static constexpr std::size_t per_session = 2;
+    static constexpr std::size_t per_pipe = 2;
+
+    /// `descriptors`: how many there are for sessions and pipes together. `on_room` is called when
+    /// a pipe was closed and there is room for a session that was waited for.
+    explicit DescriptorBudget(std::size_t descriptors, std::function<void()> on_room = {})
+        : total_{descriptors}, on_room_{std::move(on_room)} {}
+
+    [[nodiscard]] bool has_room_for_session() const noexcept {
+        return total_ - used_ >= per_session;
+    }
+    /// There must be room.
+    void take_session() noexcept {
+        assert(has_room_for_session());
+        used_ += per_session;
+    }
+    void return_session() noexcept { used_ -= per_session; }
+    /// A session waits for room: pipes that come back are closed until there is some.
+    void want_room() noexcept { room_wanted_ = !has_room_for_session(); }
+    [[nodiscard]] bool room_wanted() const noexcept { return room_wanted_; }
+
+    /// Pipes get at most half of what the sessions of the moment leave.
+    [[nodiscard]] bool take_pipe() noexcept {
+        if (total_ - used_ < (pipes_ + 2) * per_pipe) return false;
+        used_ += per_pipe;
+        ++pipes_;
+        return true;
+    }
+    void return_pipe() noexcept {
+        used_ -= per_pipe;
+        --pipes_;
+        if (!room_wanted_ || !has_room_for_session()) return;
+        room_wanted_ = false;
+        if (on_room_) on_room_();
+    }
+
+private:
+    std::size_t total_;
+    std::size_t used_ = 0;
+    std::size_t pipes_ = 0;
+    bool room_wanted_ = false;
+    std::function<void()> on_room_;
+};
+
+/// Keeps kernel pipes for splice(2) and lends them out while bytes are on their way.
+///
+/// A pipe that comes back empty is kept for the next borrower. One that still holds bytes is
+/// closed, so the bytes of one connection can never reach another. Belongs to one thread and
+/// outlives its leases.
+class PipePool {
+public:
+    /// A pipe smaller than this is not worth two system calls a chunk.
+    static constexpr std::size_t useful_bytes = 64 * 1024;
+
+    struct Stats {
+        std::size_t open = 0;       ///< lent or idle, now
+        std::size_t lent = 0;       ///< now
+        std::uint64_t created = 0;  ///< ever
+        std::uint64_t degraded =
+            0;  ///< ever: the kernel gave less than useful_bytes (pipe(7), user quota)
+        std::uint64_t unavailable = 0;  ///< ever: a borrower got none
+        std::uint64_t discarded = 0;    ///< ever: came back with bytes in them
+    };
+
+    /// A pipe on loan, or none. Move-only.
+    class Lease {
+    public:
+        Lease() noexcept = default;
+        Lease(Lease&& other) noexcept
+            : pool_{std::exchange(other.pool_, nullptr)}, pipe_{std::move(other.pipe_)} {}
+        Lease& operator=(Lease&& other) noexcept {
+            if (this != &other) {
+                give_back();
+                pool_ = std::exchange(other.pool_, nullptr);
+                pipe_ = std::move(other.pipe_);
+            }
+            return *this;
+        }
+        ~Lease() { give_back(); }
+
+        [[nodiscard]] explicit operator bool() const noexcept { return pool_ != nullptr; }
+        [[nodiscard]] int read_end() const noexcept { return pipe_.read_end.get(); }
+        [[nodiscard]] int write_end() const noexcept { return pipe_.write_end.get(); }
+        /// F_GETPIPE_SZ. A pipe fills by slots, not bytes: small segments fill it long before.
+        [[nodiscard]] std::size_t capacity() const noexcept { return pipe_.capacity; }
+
+        /// Bytes in the pipe: the borrower keeps this account.
+        [[nodiscard]] std::size_t bytes() const noexcept { return pipe_.bytes; }
+        void filled(std::size_t count) noexcept { pipe_.bytes += count; }
+        void drained(std::size_t count) noexcept { pipe_.bytes -= count; }
+
+        /// Returns it to the pool if it is empty, else closes it.
+        void give_back() noexcept;
+
+    private:
+        friend class PipePool;
+        struct Pipe {
+            Fd read_end;
+            Fd write_end;
+            std::size_t capacity = 0;
+            std::size_t bytes = 0;
+        };
+        Lease(PipePool& pool, Pipe pipe) noexcept : pool_{&pool}, pipe_{std::move(pipe)} {}
+
+        PipePool* pool_ = nullptr;
+        Pipe pipe_;
+    };
+
+    /// `pipe_bytes`: what to ask the kernel for; it may give less. `budget`, if any, outlives the
+    /// pool.
+    explicit PipePool(std::size_t pipe_bytes, DescriptorBudget* budget = nullptr)
+        : pipe_bytes_{pipe_bytes}, budget_{budget} {
+        idle_.reserve(max_idle);  // so that a pipe can always come back without an allocation
+    }
+    ~PipePool();
+    PipePool(const PipePool&) = delete;
+    PipePool& operator=(const PipePool&) = delete;
+
+    /// An empty pipe; or none when the budget or the kernel has none (EMFILE, ENFILE), or only one
+    /// with fewer than `least` bytes. pipe2(2) and fcntl(2) when no idle one is at hand, else no
+    /// system call.
+    [[nodiscard]] Lease lease(std::size_t least = 0) noexcept;
+    /// Closes the idle pipes.
+    void trim() noexcept;
+
+    [[nodiscard]] const Stats& stats() const noexcept { return stats_; }
+
+private:
+    using Pipe = Lease::Pipe;
+    static constexpr std::size_t max_idle = 64;
+
+    [[nodiscard]] Pipe create() noexcept;
+    void take_back(Pipe pipe) noexcept;
+    void destroy(Pipe pipe) noexcept;
+
+    std::size_t pipe_bytes_;
+    DescriptorBudget* budget_;
+    std::vector<Pipe> idle_;
+    std::size_t skip_ = 0;
+    Stats stats_;
+};
+
+}  // namespace eplb

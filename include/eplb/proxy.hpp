@@ -1,0 +1,101 @@
+#pragma once
+
+#include "eplb/backend.hpp"
+#include "eplb/config.hpp"
+#include "eplb/relay.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+namespace eplb {
+
+class Reactor;
+
+enum class LogLevel : std::uint8_t { debug, info, warning, error };
+
+/// An attempt to connect that led nowhere.
+struct FailedAttempt {
+    const Backend* backend = nullptr;
+    int error = 0;  ///< errno; ETIMEDOUT for our own timeout
+};
+
+/// What is told of a session when a backend has answered. The references are valid during the call
+/// only.
+struct SessionStart {
+    const Address& client;
+    const Address& listener;
+    const Backend& backend;
+    Duration connect_time{0};  ///< since accept
+};
+
+/// What is told of a session when it is over. The references are valid during the call only.
+struct SessionSummary {
+    const Address& client;
+    const Address& listener;
+    /// The one that served it, or that was being connected to when it ended; or nullptr.
+    const Backend* backend = nullptr;
+    const std::vector<FailedAttempt>& failed_attempts;
+    std::uint64_t bytes_up = 0;    ///< client to backend
+    std::uint64_t bytes_down = 0;  ///< backend to client
+    Duration connect_time{0};      ///< from accept until a backend answered, or until giving up
+    Duration total_time{0};
+    EndReason reason = EndReason::drain;
+    int error = 0;  ///< the errno behind the reason, or 0
+};
+
+/// Whoever wants to know. Called on the reactor's thread, in the middle of things: must not throw,
+/// and must neither destroy nor drain the proxy.
+class ProxyObserver {
+public:
+    virtual ~ProxyObserver() = default;
+    /// Something an operator should know of that no single session can tell.
+    virtual void on_event(LogLevel level, std::string_view message) noexcept = 0;
+    virtual void on_session_start(const SessionStart& start) noexcept { static_cast<void>(start); }
+    virtual void on_session_end(const SessionSummary& summary) noexcept = 0;
+};
+
+struct ProxyStats {
+    std::size_t active_sessions = 0;
+    std::uint64_t accepted = 0;
+    PipePool::Stats pipes;
+};
+
+/// A whole balancer: accepts on its listeners and relays each connection to one of its backends, on
+/// the reactor it is given. Belongs to the thread of that reactor, which outlives it, as does the
+/// observer.
+class Proxy {
+public:
+    /// Opens every listener, or throws and leaves nothing open: std::system_error (cannot listen),
+    /// std::invalid_argument (a configuration that makes no sense, like a backend that is our own
+    /// listener), std::runtime_error (more connections than the process has descriptors for).
+    Proxy(Reactor& reactor, const Config& config, ProxyObserver& observer);
+    /// Resets the sessions that are left.
+    ~Proxy();
+    Proxy(const Proxy&) = delete;
+    Proxy& operator=(const Proxy&) = delete;
+
+    /// Closes the listeners, after accepting what their backlogs hold, and calls `on_drained` when
+    /// the last session is over; those that are left after `timeout` (zero: never) are reset first.
+    /// `on_drained` comes in a turn of its own, with the number of sessions that had to be reset.
+    void drain(Duration timeout, std::function<void(std::size_t reset_sessions)> on_drained);
+    /// Resets every session, now: they end with EndReason::drain in the next turn.
+    void reset_sessions() noexcept;
+
+    /// Sessions at a time, as configured or as worked out.
+    [[nodiscard]] std::size_t max_connections() const noexcept;
+    [[nodiscard]] std::size_t active_sessions() const noexcept;
+    [[nodiscard]] ProxyStats stats() const noexcept;
+    /// The addresses really listened on, in the order of the configuration: port 0 has become a
+    /// number.
+    [[nodiscard]] std::vector<Address> listen_addresses() const;
+
+private:
+    class Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace eplb

@@ -1,0 +1,80 @@
+#pragma once
+
+#include "eplb/clock.hpp"
+#include "eplb/fd.hpp"
+#include "eplb/flow.hpp"
+#include "eplb/task.hpp"
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string_view>
+
+namespace eplb {
+
+class Reactor;
+
+/// Why a session, or a relay, ended. Names follow who acted first.
+enum class EndReason : std::uint8_t {
+    client_fin,           ///< both sides finished, the client first
+    server_fin,           ///< both sides finished, the server first
+    client_rst,           ///< the client's connection was reset
+    server_rst,           ///< the server's connection was reset
+    client_timeout,       ///< the client stopped answering: keepalive or retransmission gave up
+    server_timeout,       ///< the server stopped answering
+    idle,                 ///< no byte moved for the idle timeout
+    half_close,           ///< one side finished and nothing moved for the half-close timeout
+    connect_refused,      ///< the last backend tried refused
+    connect_timeout,      ///< the last backend tried did not answer in time
+    connect_unreachable,  ///< no way to the last backend tried
+    connect_failed,       ///< connecting to the last backend tried failed in another way
+    no_backend,           ///< there was none to try
+    local_error,          ///< this machine lacks something: descriptors, ports, memory, permission
+    drain,                ///< shut down before it was finished
+};
+
+/// "client_fin" and so on.
+[[nodiscard]] std::string_view to_string(EndReason reason) noexcept;
+
+struct RelayTimeouts {
+    /// No byte in either direction for so long ends it; zero: never.
+    Duration idle{0};
+    /// The same once one side has finished or failed; zero: never.
+    Duration half_close = std::chrono::seconds{60};
+};
+
+struct RelayResult {
+    EndReason reason = EndReason::drain;
+    std::uint64_t bytes_up = 0;    ///< client to server
+    std::uint64_t bytes_down = 0;  ///< server to client
+};
+
+class Duplex;
+
+/// Joins two connected sockets until both directions are done.
+///
+/// A FIN on one side becomes a FIN on the other, behind the last byte, and the other direction goes
+/// on. A reset becomes a reset, after what was received before it. Running into a timeout resets
+/// both, so that neither peer takes a cut stream for a whole one. Belongs to the thread of its
+/// reactor. Destroying it early closes both sockets.
+class Relay final : public Task {
+public:
+    /// Called once, when it is over and both sockets are closed; may destroy the relay.
+    using Handler = std::function<void(const RelayResult&)>;
+
+    /// `client` and `server` are connected, nonblocking stream sockets. `context` outlives the
+    /// relay. Throws std::system_error when they cannot be watched.
+    Relay(Reactor& reactor, RelayContext& context, Fd client, Fd server, RelayTimeouts timeouts,
+          Handler on_end);
+    ~Relay();
+
+    Next run() override;
+    void retire() noexcept override;
+
+private:
+    RelayTimeouts timeouts_;
+    std::unique_ptr<Duplex> duplex_;
+    Handler on_end_;
+};
+
+}  // namespace eplb

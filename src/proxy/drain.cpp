@@ -1,0 +1,74 @@
+#include "proxy/drain.hpp"
+
+#include "base/duration.hpp"
+#include "eplb/reactor.hpp"
+
+#include <fmt/format.h>
+#include <string>
+#include <utility>
+
+namespace eplb {
+namespace {
+
+constexpr Duration message_interval = std::chrono::seconds{5};
+
+std::string count_of_sessions(std::size_t count) {
+    return fmt::format("{} session{}", count, count == 1 ? "" : "s");
+}
+
+}  // namespace
+
+Drain::Drain(Reactor& reactor, ProxyObserver& observer, Duration timeout, Hooks hooks)
+    : reactor_{reactor},
+      observer_{observer},
+      hooks_{std::move(hooks)},
+      deadline_{timeout > Duration{0} ? reactor.now() + timeout : TimePoint::max()},
+      timeout_{reactor, *this},
+      message_{reactor, *this} {
+    if (const std::size_t left = hooks_.sessions_left(); left > 0) {
+        if (timeout > Duration{0}) timeout_.start(timeout);
+        tell(left);
+    } else {
+        reactor_.schedule(*this);
+    }
+}
+
+void Drain::on_session_gone() noexcept {
+    if (hooks_.sessions_left() == 0) reactor_.schedule(*this);
+}
+
+Next Drain::run() {
+    const std::size_t left = hooks_.sessions_left();
+    if (left == 0) {
+        timeout_.cancel();
+        message_.cancel();
+        return Next::done;
+    }
+    if (timeout_.take_fired()) {
+        observer_.on_event(LogLevel::warning,
+                           fmt::format("drain timeout: resetting {}", count_of_sessions(left)));
+        reset_ = left;
+        hooks_.reset_sessions();
+    } else if (message_.take_fired()) {
+        tell(left);
+    }
+    return Next::wait;
+}
+
+void Drain::retire() noexcept {
+    const auto on_drained = std::exchange(hooks_.on_drained, {});
+    const std::size_t reset = reset_;
+    if (on_drained) on_drained(reset);
+}
+
+void Drain::tell(std::size_t left) noexcept {
+    std::string limit;
+    if (deadline_ != TimePoint::max()) {
+        limit = fmt::format(", for at most {}", format_duration(deadline_ - reactor_.now()));
+    }
+    observer_.on_event(LogLevel::info,
+                       fmt::format("draining: {} left{}", count_of_sessions(left), limit));
+    message_.start(message_interval);
+}
+
+}  // namespace eplb

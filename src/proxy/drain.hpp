@@ -1,0 +1,45 @@
+#pragma once
+
+#include "eplb/clock.hpp"
+#include "eplb/proxy.hpp"
+#include "eplb/task.hpp"
+#include "eplb/timer.hpp"
+
+#include <cstddef>
+#include <functional>
+
+namespace eplb {
+
+class Reactor;
+
+/// Waits for the sessions to end, tells how many are left while it does, and resets them when time
+/// is up.
+class Drain final : public Task {
+public:
+    struct Hooks {
+        std::function<std::size_t()> sessions_left;
+        std::function<void()> reset_sessions;
+        /// Called once, in a turn of its own; may destroy the drain.
+        std::function<void(std::size_t reset_sessions)> on_drained;
+    };
+
+    Drain(Reactor& reactor, ProxyObserver& observer, Duration timeout, Hooks hooks);
+
+    void on_session_gone() noexcept;
+
+    Next run() override;
+    void retire() noexcept override;
+
+private:
+    void tell(std::size_t left) noexcept;
+
+    Reactor& reactor_;
+    ProxyObserver& observer_;
+    Hooks hooks_;
+    TimePoint deadline_;
+    Timer timeout_;
+    Timer message_;
+    std::size_t reset_ = 0;
+};
+
+}  // namespace eplb

@@ -1,0 +1,182 @@
+#include "proxy/duplex.hpp"
+
+#include "base/sys.hpp"
+#include "eplb/reactor.hpp"
+
+#include <algorithm>
+#include <cerrno>
+
+namespace eplb {
+namespace {
+
+// The kernel tells when a send queue has room, not when it is empty: ask, ever less often.
+constexpr Duration first_flush_poll = std::chrono::milliseconds{1};
+constexpr Duration last_flush_poll = std::chrono::milliseconds{64};
+// For a survivor that takes nothing more, where the half-close timeout is off.
+constexpr Duration longest_flush = std::chrono::seconds{60};
+
+// Why it broke: this machine could not go on, the peer fell silent, or somebody said no.
+EndReason reason_for(int error, EndReason reset, EndReason timeout) noexcept {
+    switch (error) {
+    case ENOMEM:
+    case ENOBUFS:
+    case EIO: return EndReason::local_error;
+    case ETIMEDOUT:
+    case EHOSTUNREACH:
+    case ENETUNREACH: return timeout;
+    default: return reset;
+    }
+}
+
+}  // namespace
+
+Duplex::Duplex(Reactor& reactor, Task& owner, RelayContext& context,
+               const RelayTimeouts& timeouts) noexcept
+    : client{reactor, owner},
+      server{reactor, owner},
+      timer{reactor, owner},
+      reactor_{reactor},
+      timeouts_{timeouts},
+      turn_bytes_{context.turn_bytes()},
+      up_{client.watch, server.watch, context},
+      down_{server.watch, client.watch, context},
+      last_progress_{reactor.now()} {}
+
+void Duplex::begin(bool client_is_tcp, bool server_is_tcp) noexcept {
+    if (client_is_tcp) up_.trust_short_reads();
+    if (server_is_tcp) down_.trust_short_reads();
+    timer.cancel();
+    last_progress_ = reactor_.now();
+}
+
+Next Duplex::step() noexcept {
+    if (survivor_ != nullptr) return flush_survivor();
+
+    const std::uint64_t bytes_before = bytes();
+    const bool up_was_over = up_.over();
+    const bool down_was_over = down_.over();
+    up_.pump(turn_bytes_);
+    if (up_.state() == Flow::State::destination_failed) down_.source_is_broken(up_.error());
+    down_.pump(turn_bytes_);
+    if (down_.state() == Flow::State::destination_failed && !up_.over()) {
+        up_.source_is_broken(down_.error());
+        up_.pump(turn_bytes_);
+    }
+    if (bytes() != bytes_before) last_progress_ = reactor_.now();
+
+    // Who finished first is who ended it.
+    if (!up_was_over && !down_was_over && (up_.over() || down_.over())) {
+        reason_ = up_.over() ? EndReason::client_fin : EndReason::server_fin;
+    }
+    return judge();
+}
+
+Next Duplex::judge() noexcept {
+    using State = Flow::State;
+    if (up_.state() == State::source_failed) return client_broke(up_.error());
+    if (down_.state() == State::source_failed) return server_broke(down_.error());
+
+    // Nobody reads from a side whose flow has finished, so only the watch tells that it broke
+    // afterwards; and since nobody will, asking for the error takes it away from nobody.
+    if (up_.state() == State::finished && client.watch.failed()) {
+        return client_broke(sys::take_error(client.fd.get()));
+    }
+    if (down_.state() == State::finished && server.watch.failed()) {
+        return server_broke(sys::take_error(server.fd.get()));
+    }
+    if (up_.over() && down_.over()) {
+        if (up_.state() == State::destination_failed) return server_broke(up_.error());
+        if (down_.state() == State::destination_failed) return client_broke(down_.error());
+        client.close();
+        server.close();
+        return Next::done;
+    }
+    if (up_.state() == State::runnable || down_.state() == State::runnable) return Next::again;
+    return timed_out() ? Next::done : Next::wait;
+}
+
+Next Duplex::client_broke(int error) noexcept {
+    const EndReason reason = reason_for(error, EndReason::client_rst, EndReason::client_timeout);
+    return break_off(client, server, reason, error);
+}
+
+Next Duplex::server_broke(int error) noexcept {
+    const EndReason reason = reason_for(error, EndReason::server_rst, EndReason::server_timeout);
+    return break_off(server, client, reason, error);
+}
+
+Next Duplex::break_off(Side& broken, Side& survivor, EndReason reason, int error) noexcept {
+    reason_ = reason;
+    error_ = error;
+    // If it is we who could not go on, its peer must not see a clean end either.
+    sys::reset_on_close(broken.fd.get());
+    broken.close();
+    survivor_ = &survivor;
+    flush_poll_ = first_flush_poll;
+    timer.cancel();
+    return flush_survivor();
+}
+
+Next Duplex::flush_survivor() noexcept {
+    const std::size_t unsent = sys::unsent_bytes(survivor_->fd.get());
+    if (unsent < unsent_) last_progress_ = reactor_.now();
+    unsent_ = unsent;
+
+    const Duration limit =
+        timeouts_.half_close > Duration{0} ? timeouts_.half_close : longest_flush;
+    if (unsent == 0 || reactor_.now() - last_progress_ >= limit) {
+        reset(reason_, error_);
+        return Next::done;
+    }
+    if (timer.take_fired() || !timer.armed()) {
+        timer.start(flush_poll_);
+        flush_poll_ = std::min(flush_poll_ * 2, last_flush_poll);
+    }
+    return Next::wait;
+}
+
+void Duplex::reset(EndReason reason, int error) noexcept {
+    reason_ = reason;
+    error_ = error;
+    timer.cancel();
+    for (Side* side : {&client, &server}) {
+        if (side->fd.valid()) sys::reset_on_close(side->fd.get());
+        side->close();
+    }
+}
+
+// Or is known to: the rest of it may be stuck behind a slow peer.
+bool Duplex::one_side_ended() const noexcept {
+    return up_.over() || down_.over() || client.watch.hung_up() || server.watch.hung_up();
+}
+
+// Keeps the timer running for whichever timeout comes first. It is not moved for every byte: when
+// it fires too early, it is started again with what remains.
+bool Duplex::timed_out() noexcept {
+    if (!half_closed_ && one_side_ended()) {
+        half_closed_ = true;
+        last_progress_ = reactor_.now();  // the end of a stream is progress too
+    }
+
+    Duration limit = timeouts_.idle;
+    EndReason reason = EndReason::idle;
+    if (half_closed_ && timeouts_.half_close > Duration{0} &&
+        (limit == Duration{0} || timeouts_.half_close < limit)) {
+        limit = timeouts_.half_close;
+        reason = EndReason::half_close;
+    }
+    if (limit == Duration{0}) return false;
+
+    const Duration quiet = reactor_.now() - last_progress_;
+    if (timer.take_fired() && quiet >= limit) {
+        reset(reason);
+        return true;
+    }
+    if (!timer.armed() || limit < armed_for_) {
+        timer.start(limit - quiet);
+        armed_for_ = limit;
+    }
+    return false;
+}
+
+}  // namespace eplb

@@ -1,0 +1,91 @@
+#pragma once
+
+#include "eplb/clock.hpp"
+#include "eplb/fd.hpp"
+#include "eplb/flow.hpp"
+#include "eplb/relay.hpp"
+#include "eplb/task.hpp"
+#include "eplb/timer.hpp"
+#include "eplb/watch.hpp"
+
+#include <cstddef>
+#include <cstdint>
+
+namespace eplb {
+
+class Reactor;
+
+/// Two connected sockets, a flow each way, and the one implementation of how that ends.
+///
+///   both flows finished       done; FIN passed on both ways
+///   a source failed, or its   its side is broken; reset the other
+///   side did when the flow
+///   from it had finished
+///   a destination failed      its side is broken; the flow that reads from it goes on until what
+///                             was received is out; then reset the other
+///   nothing moved for long    reset both
+///
+/// A reset drops what the peer has not acknowledged yet, so it waits until the survivor's send
+/// queue is empty, or stops getting shorter.
+///
+/// It is part of a task, which calls step() from its run(). While the task has other work
+/// (connecting), it uses the sides and the timer itself.
+class Duplex {
+public:
+    struct Side {
+        Side(Reactor& reactor, Task& owner) noexcept : watch{reactor, owner} {}
+        void close() noexcept {
+            watch.detach();
+            fd.reset();
+        }
+        Fd fd;
+        Watch watch;
+    };
+
+    /// All outlive the duplex.
+    Duplex(Reactor& reactor, Task& owner, RelayContext& context,
+           const RelayTimeouts& timeouts) noexcept;
+
+    /// Both sides are connected and watched.
+    void begin(bool client_is_tcp, bool server_is_tcp) noexcept;
+    /// Moves bytes. Next::done: it is over, both sockets are closed, reason() says why.
+    [[nodiscard]] Next step() noexcept;
+    /// Ends it now: closes both sockets, with a reset where a connection is left to reset.
+    void reset(EndReason reason, int error = 0) noexcept;
+
+    [[nodiscard]] EndReason reason() const noexcept { return reason_; }
+    [[nodiscard]] int error() const noexcept { return error_; }
+    [[nodiscard]] std::uint64_t bytes_up() const noexcept { return up_.bytes_moved(); }
+    [[nodiscard]] std::uint64_t bytes_down() const noexcept { return down_.bytes_moved(); }
+
+    Side client;
+    Side server;
+    Timer timer;
+
+private:
+    [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_up() + bytes_down(); }
+    [[nodiscard]] Next judge() noexcept;
+    [[nodiscard]] Next client_broke(int error) noexcept;
+    [[nodiscard]] Next server_broke(int error) noexcept;
+    [[nodiscard]] Next break_off(Side& broken, Side& survivor, EndReason reason,
+                                 int error) noexcept;
+    [[nodiscard]] Next flush_survivor() noexcept;
+    [[nodiscard]] bool one_side_ended() const noexcept;
+    [[nodiscard]] bool timed_out() noexcept;
+
+    Reactor& reactor_;
+    const RelayTimeouts& timeouts_;
+    std::size_t turn_bytes_;
+    Flow up_;
+    Flow down_;
+    TimePoint last_progress_;
+    Side* survivor_ = nullptr;       // to be reset once it has what was sent to it
+    std::size_t unsent_ = SIZE_MAX;  // what it had not acknowledged when last asked
+    Duration flush_poll_{0};
+    Duration armed_for_{0};
+    bool half_closed_ = false;
+    EndReason reason_ = EndReason::drain;
+    int error_ = 0;
+};
+
+}  // namespace eplb

@@ -1,0 +1,23 @@
+#pragma once
+
+#include <cstddef>
+
+namespace eplb {
+
+/// How many sessions a process can have.
+struct Limits {
+    std::size_t sessions = 0;
+    /// What sessions and pipes may share; the rest is for everything else.
+    std::size_t descriptors = 0;
+};
+
+/// `available`: descriptors that the process may have. `wanted`: sessions, or 0 for as many as go:
+/// half of the descriptors, less 64. Throws std::runtime_error when it cannot be done.
+[[nodiscard]] Limits work_out_limits(std::size_t available, std::size_t wanted,
+                                     std::size_t listeners);
+
+/// The soft limit of RLIMIT_NOFILE, getrlimit(2); at most a million, since containers often have
+/// "infinity".
+[[nodiscard]] std::size_t descriptor_limit() noexcept;
+
+}  // namespace eplb

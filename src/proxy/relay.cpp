@@ -1,0 +1,64 @@
+#include "eplb/relay.hpp"
+
+#include "eplb/acceptor.hpp"
+#include "eplb/reactor.hpp"
+#include "proxy/duplex.hpp"
+
+#include <fmt/format.h>
+#include <utility>
+
+namespace eplb {
+
+std::string_view to_string(EndReason reason) noexcept {
+    switch (reason) {
+    case EndReason::client_fin: return "client_fin";
+    case EndReason::server_fin: return "server_fin";
+    case EndReason::client_rst: return "client_rst";
+    case EndReason::server_rst: return "server_rst";
+    case EndReason::client_timeout: return "client_timeout";
+    case EndReason::server_timeout: return "server_timeout";
+    case EndReason::idle: return "idle";
+    case EndReason::half_close: return "half_close";
+    case EndReason::connect_refused: return "connect_refused";
+    case EndReason::connect_timeout: return "connect_timeout";
+    case EndReason::connect_unreachable: return "connect_unreachable";
+    case EndReason::connect_failed: return "connect_failed";
+    case EndReason::no_backend: return "no_backend";
+    case EndReason::local_error: return "local_error";
+    case EndReason::drain: return "drain";
+    }
+    return "unknown";
+}
+
+Relay::Relay(Reactor& reactor, RelayContext& context, Fd client, Fd server, RelayTimeouts timeouts,
+             Handler on_end)
+    : timeouts_{timeouts},
+      duplex_{std::make_unique<Duplex>(reactor, *this, context, timeouts_)},
+      on_end_{std::move(on_end)} {
+    duplex_->client.fd = std::move(client);
+    duplex_->server.fd = std::move(server);
+    for (Duplex::Side* side : {&duplex_->client, &duplex_->server}) {
+        if (const int error = side->watch.attach(side->fd.get())) {
+            throw fmt::system_error(error, "cannot watch a socket");
+        }
+    }
+    const auto is_tcp = [](const Duplex::Side& side) {
+        // Not !is_unix(): a Unix socket that only connected has no name, and so no family, here.
+        const int family = local_address(side.fd).family();
+        return family == AF_INET || family == AF_INET6;
+    };
+    duplex_->begin(is_tcp(duplex_->client), is_tcp(duplex_->server));
+}
+
+Relay::~Relay() = default;
+
+Next Relay::run() { return duplex_->step(); }
+
+void Relay::retire() noexcept {
+    const RelayResult result{duplex_->reason(), duplex_->bytes_up(), duplex_->bytes_down()};
+    // The handler may destroy the relay, and itself with it.
+    const Handler on_end = std::move(on_end_);
+    if (on_end) on_end(result);
+}
+
+}  // namespace eplb

@@ -1,0 +1,67 @@
+#include "eplb/backend.hpp"
+
+#include "support/catch.hpp"
+
+#include <utility>
+
+using eplb::Address;
+using eplb::Backend;
+
+TEST_CASE("backend: tells what it was made of", "[proxy][backend]") {
+    const Backend backend{3, "db", Address::parse("10.0.0.3:3306"), 7};
+    CHECK(backend.index() == 3);
+    CHECK(backend.name() == "db");
+    CHECK(backend.address() == Address::parse("10.0.0.3:3306"));
+    CHECK(backend.weight() == 7);
+    CHECK(backend.active() == 0);
+    CHECK(backend.attempts() == 0);
+    CHECK(backend.failures() == 0);
+}
+
+TEST_CASE("backend: a lease counts as active while it lives, and as a session for ever",
+          "[proxy][backend]") {
+    Backend backend{0, "a", Address::parse("10.0.0.3:1"), 1};
+    {
+        const Backend::Lease first{backend};
+        CHECK(first.get() == &backend);
+        const Backend::Lease second{backend};
+        CHECK(backend.active() == 2);
+    }
+    CHECK(backend.active() == 0);
+    CHECK(backend.attempts() == 2);
+}
+
+TEST_CASE("backend: moving a lease counts once", "[proxy][backend]") {
+    Backend a{0, "a", Address::parse("10.0.0.3:1"), 1};
+    Backend b{1, "b", Address::parse("10.0.0.3:2"), 1};
+    Backend::Lease lease{a};
+    Backend::Lease moved{std::move(lease)};
+    CHECK(lease.get() == nullptr);
+    CHECK(moved.get() == &a);
+    CHECK(a.active() == 1);
+
+    moved = Backend::Lease{b};
+    CHECK(a.active() == 0);
+    CHECK(b.active() == 1);
+    moved = {};
+    CHECK(b.active() == 0);
+    CHECK(moved.get() == nullptr);
+    CHECK(a.attempts() == 1);
+    CHECK(b.attempts() == 1);
+}
+
+TEST_CASE("backend: a lease assigned to itself stays", "[proxy][backend]") {
+    Backend backend{0, "a", Address::parse("10.0.0.3:1"), 1};
+    Backend::Lease lease{backend};
+    Backend::Lease& alias = lease;
+    lease = std::move(alias);
+    CHECK(lease.get() == &backend);
+    CHECK(backend.active() == 1);
+}
+
+TEST_CASE("backend: failures are counted", "[proxy][backend]") {
+    Backend backend{0, "a", Address::parse("10.0.0.3:1"), 1};
+    backend.count_failure();
+    backend.count_failure();
+    CHECK(backend.failures() == 2);
+}

@@ -1,0 +1,175 @@
+#include "eplb/balancer.hpp"
+
+#include "support/catch.hpp"
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+using eplb::Address;
+using eplb::Backend;
+using eplb::RoundRobin;
+
+namespace {
+
+// Backends named a, b, c, ... with these weights.
+class Backends {
+public:
+    explicit Backends(const std::vector<std::uint32_t>& weights) {
+        for (const std::uint32_t weight : weights) {
+            const auto letter = static_cast<char>('a' + static_cast<int>(all_.size() % 26));
+            all_.push_back(std::make_unique<Backend>(all_.size(), std::string(1, letter),
+                                                     Address::parse("127.0.0.1:1"), weight));
+            candidates.push_back(all_.back().get());
+        }
+        balancer.prepare(all_.size());
+    }
+
+    std::string picks(int count) { return picks(count, candidates); }
+    std::string picks(int count, const std::vector<Backend*>& from) {
+        std::string names;
+        for (int i = 0; i < count; ++i) {
+            const Backend* const picked = balancer.pick(from, client);
+            names += picked == nullptr ? "-" : picked->name();
+        }
+        return names;
+    }
+    [[nodiscard]] std::vector<Backend*> some(const std::string& names) const {
+        std::vector<Backend*> out;
+        for (const char name : names)
+            out.push_back(all_[static_cast<std::size_t>(name - 'a')].get());
+        return out;
+    }
+
+    RoundRobin balancer;
+    std::vector<Backend*> candidates;
+    Address client = Address::parse("10.0.0.1:40000");
+
+private:
+    std::vector<std::unique_ptr<Backend>> all_;
+};
+
+}  // namespace
+
+TEST_CASE("round robin: sequences are exactly these", "[proxy][balancer]") {
+    struct Row {
+        std::vector<std::uint32_t> weights;
+        std::string sequence;
+    };
+    const std::vector<Row> table{
+        {{1}, "aaaa"},
+        {{7}, "aaaa"},
+        {{1, 1}, "abababab"},
+        {{1, 1, 1}, "abcabcabc"},
+        {{4, 4, 4}, "abcabcabc"},
+        {{5, 1, 1}, "aabacaaaabacaa"},
+        {{3, 1}, "aabaaabaaaba"},
+        {{1, 3}, "babbbabbbabb"},
+        {{2, 1}, "abaabaaba"},
+        {{4, 2, 1}, "abacabaabacaba"},
+        {{1, 1, 1, 1, 1}, "abcdeabcde"},
+    };
+    for (const Row& row : table) {
+        INFO(row.sequence);
+        Backends backends{row.weights};
+        CHECK(backends.picks(static_cast<int>(row.sequence.size())) == row.sequence);
+    }
+}
+
+TEST_CASE("round robin: no candidate, no backend", "[proxy][balancer]") {
+    Backends backends{{1, 1}};
+    CHECK(backends.picks(3, {}) == "---");
+    CHECK(backends.picks(4) == "abab");  // asking in vain changed nothing
+    Backends none{{}};
+    CHECK(none.picks(1) == "-");
+}
+
+TEST_CASE("round robin: of a subset, only its members are picked", "[proxy][balancer]") {
+    Backends backends{{1, 1, 1, 1}};
+    CHECK(backends.picks(4, backends.some("bd")) == "bdbd");
+    CHECK(backends.picks(3, backends.some("c")) == "ccc");
+}
+
+TEST_CASE("round robin: one that was left out for a while is not flooded when it comes back",
+          "[proxy][balancer]") {
+    Backends backends{{1, 1, 1}};
+    backends.picks(300, backends.some("ab"));
+    const std::string after = backends.picks(9);
+    CHECK(std::count(after.begin(), after.end(), 'c') <= 4);
+    CHECK(after.find("cc") == std::string::npos);
+}
+
+TEST_CASE("round robin: in the long run everybody gets their share, and soon",
+          "[proxy][balancer]") {
+    const std::vector<std::uint32_t> weights{1, 2, 3, 10, 100, 7};
+    std::uint64_t total = 0;
+    for (const std::uint32_t weight : weights) total += weight;
+    Backends backends{weights};
+    std::map<const Backend*, std::uint64_t> picked;
+    for (std::uint64_t round = 1; round <= 20 * total; ++round) {
+        ++picked[backends.balancer.pick(backends.candidates, backends.client)];
+        for (std::size_t i = 0; i < weights.size(); ++i) {
+            // At no time is anybody a whole turn away from the ideal share.
+            const double ideal =
+                static_cast<double>(round * weights[i]) / static_cast<double>(total);
+            const auto real = static_cast<double>(picked[backends.candidates[i]]);
+            REQUIRE(std::abs(real - ideal) < static_cast<double>(weights.size()));
+        }
+        if (round % total == 0) {
+            for (std::size_t i = 0; i < weights.size(); ++i) {
+                REQUIRE(picked[backends.candidates[i]] == round / total * weights[i]);
+            }
+        }
+    }
+}
+
+TEST_CASE("round robin: a thousand backends are each picked once in a thousand picks",
+          "[proxy][balancer]") {
+    Backends backends{std::vector<std::uint32_t>(1000, 3)};
+    for (int round = 0; round < 2; ++round) {
+        for (Backend* const expected : backends.candidates) {
+            REQUIRE(backends.balancer.pick(backends.candidates, backends.client) == expected);
+        }
+    }
+}
+
+TEST_CASE("round robin: the heaviest weights there are do not overflow", "[proxy][balancer]") {
+    constexpr std::uint32_t heaviest = 0xffff'ffff;
+    Backends backends{{heaviest, heaviest, 1}};
+    const std::string sequence = backends.picks(1000);
+    CHECK(sequence.substr(0, 4) == "abab");
+    CHECK(std::count(sequence.begin(), sequence.end(), 'a') == 500);
+}
+
+TEST_CASE("round robin: more backends later leave the sequence of the old ones in place",
+          "[proxy][balancer]") {
+    Backends backends{{1, 1}};
+    CHECK(backends.picks(1) == "a");
+    backends.balancer.prepare(10);
+    CHECK(backends.picks(3) == "bab");
+}
+
+TEST_CASE("round robin: who asks makes no difference", "[proxy][balancer]") {
+    Backends backends{{1, 1}};
+    std::string names;
+    for (int i = 0; i < 4; ++i) {
+        backends.client = Address::parse("10.0.0." + std::to_string(i) + ":1");
+        names += backends.picks(1);
+    }
+    CHECK(names == "abab");
+}
+
+TEST_CASE("balancer: a policy of one's own needs nothing but pick()", "[proxy][balancer]") {
+    class First final : public eplb::Balancer {
+    public:
+        [[nodiscard]] Backend* pick(std::span<Backend* const> candidates,
+                                    const Address&) noexcept override {
+            return candidates.empty() ? nullptr : candidates.front();
+        }
+    };
+    Backends backends{{1, 1}};
+    First first;
+    first.prepare(2);
+    CHECK(first.pick(backends.candidates, backends.client) == backends.candidates[0]);
+}
