@@ -1,0 +1,38 @@
+#pragma once
+
+#include "eplb/proxy.hpp"
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace eplb::app {
+
+enum class LogFormat : std::uint8_t { text, json };
+
+/// Writes what the proxy tells to standard error, one line an event, from a thread of its own: a
+/// reader of the log who is slow, or dead, never holds the reactor up. What does not fit into the
+/// queue is dropped, oldest first, and counted.
+class Log final : public ProxyObserver {
+public:
+    Log(LogFormat format, LogLevel level);
+    ~Log() override;
+
+    void on_event(LogLevel level, std::string_view message) noexcept override;
+    void on_session_start(const SessionStart& start) noexcept override;
+    void on_session_end(const SessionSummary& summary) noexcept override;
+
+    /// Waits for the queue to be written, a second at most, and says whether it was.
+    [[nodiscard]] bool finish() noexcept;
+
+private:
+    class Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+/// What a session looks like in the log; without time and level.
+[[nodiscard]] std::string to_text(const SessionSummary& summary);
+[[nodiscard]] std::string to_json(const SessionSummary& summary);
+
+}  // namespace eplb::app

@@ -1,0 +1,233 @@
+#include "app/command_line.hpp"
+
+#include "support/catch.hpp"
+
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+using namespace std::chrono_literals;
+using eplb::Address;
+using eplb::Config;
+using eplb::Duration;
+using eplb::LogLevel;
+using eplb::RelayMode;
+using eplb::ServiceConfig;
+using eplb::app::CommandLine;
+using eplb::app::LogFormat;
+using eplb::app::parse_command_line;
+using eplb::app::UsageError;
+using eplb::test::contains;
+
+namespace {
+
+using Words = std::vector<std::string>;
+
+// The least that makes sense, and `more`.
+CommandLine parse_with(const Words& more) {
+    Words words{"-l", ":5555", "-b", "127.0.0.1:3306"};
+    words.insert(words.end(), more.begin(), more.end());
+    return parse_command_line(words);
+}
+
+std::string message_of(const Words& words) {
+    try {
+        static_cast<void>(parse_command_line(words));
+    } catch (const UsageError& error) {
+        return error.what();
+    }
+    return "no error";
+}
+
+std::string message_with(const Words& more) {
+    Words words{"-l", ":5555", "-b", "127.0.0.1:3306"};
+    words.insert(words.end(), more.begin(), more.end());
+    return message_of(words);
+}
+
+}  // namespace
+
+TEST_CASE("command line: listeners and backends are enough, the rest has defaults",
+          "[app][command_line]") {
+    const CommandLine line = parse_with({});
+    CHECK_FALSE(line.answer);
+    REQUIRE(line.config.services.size() == 1);
+    const ServiceConfig& service = line.config.services[0];
+    CHECK(service.listen == std::vector{Address::parse(":5555")});
+    REQUIRE(service.backends.size() == 1);
+    CHECK(service.backends[0].address == Address::parse("127.0.0.1:3306"));
+    CHECK(service.backends[0].weight == 1);
+    // The command's defaults are the library's.
+    CHECK(service.connect_timeout == ServiceConfig{}.connect_timeout);
+    CHECK(service.idle_timeout == ServiceConfig{}.idle_timeout);
+    CHECK(service.half_close_timeout == ServiceConfig{}.half_close_timeout);
+    CHECK(line.config.relay == Config{}.relay);
+    CHECK(line.config.max_connections == Config{}.max_connections);
+    CHECK(line.drain_timeout == 30s);
+    CHECK(line.log_level == LogLevel::info);
+    CHECK(line.log_format == LogFormat::text);
+}
+
+TEST_CASE("command line: listeners and backends may be given many times, and keep their order",
+          "[app][command_line]") {
+    const CommandLine line =
+        parse_command_line({"-b", "127.0.0.1:1", "--listen", "127.0.0.1:5555", "-b",
+                            "unix:/run/db.sock", "-l", "unix:@front", "--backend=[::1]:3"});
+    const ServiceConfig& service = line.config.services.at(0);
+    CHECK(service.listen ==
+          std::vector{Address::parse("127.0.0.1:5555"), Address::parse("unix:@front")});
+    REQUIRE(service.backends.size() == 3);
+    CHECK(service.backends[0].address == Address::parse("127.0.0.1:1"));
+    CHECK(service.backends[1].address == Address::parse("unix:/run/db.sock"));
+    CHECK(service.backends[2].address == Address::parse("[::1]:3"));
+}
+
+TEST_CASE("command line: a backend has a weight and a name", "[app][command_line]") {
+    const CommandLine line = parse_with({"-b", "127.0.0.1:1,weight=7,name=db-1", "-b",
+                                         "127.0.0.1:2,name=x", "-b", "127.0.0.1:3,weight=0"});
+    const auto& backends = line.config.services.at(0).backends;
+    REQUIRE(backends.size() == 4);
+    CHECK(backends[1].weight == 7);
+    CHECK(backends[1].name == "db-1");
+    CHECK(backends[2].weight == 1);
+    CHECK(backends[2].name == "x");
+    CHECK(backends[3].weight == 0);
+}
+
+TEST_CASE("command line: host names are looked up", "[app][command_line]") {
+    const CommandLine line =
+        parse_command_line({"-l", "localhost:5555", "-b", "localhost:1,weight=2"});
+    CHECK(line.config.services.at(0).listen == std::vector{Address::parse("127.0.0.1:5555")});
+    CHECK(line.config.services[0].backends.at(0).address == Address::parse("127.0.0.1:1"));
+    CHECK(line.config.services[0].backends[0].weight == 2);
+    // A name that does not resolve is no mistake of the command line.
+    CHECK_THROWS_AS(parse_with({"-b", "nosuch.invalid:1"}), std::runtime_error);
+    CHECK(message_with({"-b", "127.0.0.1:1"}) == "no error");
+}
+
+TEST_CASE("command line: timeouts, limits and modes are read", "[app][command_line]") {
+    const CommandLine line =
+        parse_with({"--connect-timeout", "250ms", "--idle-timeout=2h", "--half-close-timeout",
+                    "off", "--drain-timeout", "1m", "--max-connections", "1000", "--relay",
+                    "splice", "--log-level", "debug", "--log-format", "json"});
+    const ServiceConfig& service = line.config.services.at(0);
+    CHECK(service.connect_timeout == 250ms);
+    CHECK(service.idle_timeout == 2h);
+    CHECK(service.half_close_timeout == Duration{0});
+    CHECK(line.drain_timeout == 1min);
+    CHECK(line.config.max_connections == 1000);
+    CHECK(line.config.relay == RelayMode::splice);
+    CHECK(line.log_level == LogLevel::debug);
+    CHECK(line.log_format == LogFormat::json);
+
+    CHECK(parse_with({"--relay", "copy"}).config.relay == RelayMode::copy);
+    CHECK(parse_with({"--relay", "auto"}).config.relay == RelayMode::automatic);
+    CHECK(parse_with({"--log-level", "warning"}).log_level == LogLevel::warning);
+    CHECK(parse_with({"--log-level", "error"}).log_level == LogLevel::error);
+}
+
+TEST_CASE("command line: quiet means warnings at least, and more quiet stays so",
+          "[app][command_line]") {
+    CHECK(parse_with({"-q"}).log_level == LogLevel::warning);
+    CHECK(parse_with({"--quiet", "--log-level", "debug"}).log_level == LogLevel::warning);
+    CHECK(parse_with({"-q", "--log-level", "error"}).log_level == LogLevel::error);
+}
+
+TEST_CASE("command line: help and version are answered, whatever else is there",
+          "[app][command_line]") {
+    for (const Words& words : {Words{"--help"}, Words{"-h"}, Words{"-l", "nonsense", "--help"},
+                               Words{"--help", "--no-such-option"}}) {
+        const CommandLine line = parse_command_line(words);
+        REQUIRE(line.answer);
+        CHECK_THAT(*line.answer, contains("--listen"));
+        CHECK_THAT(*line.answer, contains("--backend"));
+        CHECK_THAT(*line.answer, contains("--drain-timeout"));
+        CHECK_THAT(*line.answer, contains("eplb -l"));
+        CHECK(line.answer->back() == '\n');
+    }
+    for (const Words& words : {Words{"--version"}, Words{"-V"}}) {
+        const CommandLine line = parse_command_line(words);
+        REQUIRE(line.answer);
+        CHECK_THAT(*line.answer, eplb::test::starts_with("eplb "));
+        CHECK(line.answer->back() == '\n');
+    }
+}
+
+TEST_CASE("command line: without a listener or a backend, the message shows how",
+          "[app][command_line]") {
+    CHECK_THAT(message_of({}), contains("-l"));
+    CHECK_THAT(message_of({"-b", "127.0.0.1:1"}), contains("-l"));
+    CHECK_THAT(message_of({"-l", ":5555"}), contains("-b"));
+}
+
+TEST_CASE("command line: a bad value is told with its option and its text", "[app][command_line]") {
+    struct Row {
+        Words words;
+        std::vector<std::string> told;
+    };
+    const std::vector<Row> table{
+        {{"-l", "5555"}, {"--listen", "\"5555\""}},
+        {{"-l", ":0"}, {"--listen", "\":0\"", "1 to 65535"}},
+        {{"-l", ":65536"}, {"--listen", "65536"}},
+        {{"-l", "::1:80"}, {"--listen", "brackets"}},
+        {{"-b", "127.0.0.1"}, {"--backend", "127.0.0.1"}},
+        {{"-b", "127.0.0.1:0"}, {"--backend", "127.0.0.1:0"}},
+        {{"-b", ":3306"}, {"--backend", ":3306", "127.0.0.1:3306"}},
+        {{"-b", "0.0.0.0:3306"}, {"--backend", "0.0.0.0:3306"}},
+        {{"-b", ""}, {"--backend"}},
+        {{"-b", "127.0.0.1:1,wieght=2"}, {"--backend", "wieght", "did you mean \"weight\""}},
+        {{"-b", "127.0.0.1:1,weight=-1"}, {"weight", "-1"}},
+        {{"-b", "127.0.0.1:1,weight=65536"}, {"weight", "65536", "65535"}},
+        {{"-b", "127.0.0.1:1,weight=99999999999999999999"}, {"weight"}},
+        {{"-b", "127.0.0.1:1,weight=1.5"}, {"weight", "1.5"}},
+        {{"-b", "127.0.0.1:1,weight"}, {"weight"}},
+        {{"-b", "127.0.0.1:1,"}, {"--backend"}},
+        {{"-b", "127.0.0.1:1,name="}, {"name"}},
+        {{"-b", "127.0.0.1:1,name=two words"}, {"name"}},
+        {{"-b", "127.0.0.1:1,name=a\nb"}, {"name"}},
+        {{"--connect-timeout", "5"}, {"--connect-timeout", "\"5\"", "5s"}},
+        {{"--idle-timeout", "-1s"}, {"--idle-timeout", "-1s"}},
+        {{"--half-close-timeout", "1e9s"}, {"--half-close-timeout", "1e9s"}},
+        {{"--drain-timeout", "soon"}, {"--drain-timeout", "soon"}},
+        {{"--max-connections", "0"}, {"--max-connections", "\"0\""}},
+        {{"--max-connections", "-300"}, {"--max-connections", "-300"}},
+        {{"--max-connections", "1e3"}, {"--max-connections", "1e3"}},
+        {{"--max-connections", "18446744073709551616"}, {"--max-connections"}},
+        {{"--relay", "spilce"}, {"--relay", "spilce", "did you mean \"splice\""}},
+        {{"--relay", "AUTO"}, {"--relay", "AUTO"}},
+        {{"--log-level", "verbose"}, {"--log-level", "verbose", "debug"}},
+        {{"--log-format", "xml"}, {"--log-format", "xml", "json"}},
+    };
+    for (const Row& row : table) {
+        INFO(row.words[0] << ' ' << row.words[1]);
+        const std::string message = message_with(row.words);
+        for (const std::string& part : row.told) CHECK_THAT(message, contains(part));
+    }
+}
+
+TEST_CASE("command line: what is no option is told, with a suggestion", "[app][command_line]") {
+    CHECK_THAT(message_with({"--listn", ":1"}), contains("--listn"));
+    CHECK_THAT(message_with({"--idel-timeout", "5s"}), contains("did you mean \"--idle-timeout\""));
+    CHECK_THAT(message_with({"127.0.0.1:3307"}), contains("127.0.0.1:3307"));
+    CHECK_THAT(message_with({"-b"}), contains("-b"));
+    CHECK_THAT(message_with({"--connect-timeout"}), contains("--connect-timeout"));
+    CHECK(message_with({"-x"}) != "no error");
+    CHECK(message_with({""}) != "no error");
+}
+
+TEST_CASE("command line: an option that makes sense only once is not given twice",
+          "[app][command_line]") {
+    CHECK(message_with({"--idle-timeout", "1s", "--idle-timeout", "2s"}) != "no error");
+    CHECK(message_with({"--max-connections", "1", "--max-connections", "2"}) != "no error");
+}
+
+TEST_CASE("command line: messages are of one line, without a full stop", "[app][command_line]") {
+    for (const Words& words : {Words{}, Words{"-x"}, Words{"-l", "x"}, Words{"-b"}, Words{"y"}}) {
+        const std::string message = message_of(words);
+        INFO(message);
+        CHECK(message.find('\n') == std::string::npos);
+        CHECK(message.back() != '.');
+        CHECK_FALSE(message.empty());
+    }
+}
