@@ -1,0 +1,123 @@
+#pragma once
+
+#include "eplb/proxy.hpp"
+#include "eplb/reactor.hpp"
+#include "sim/kernel.hpp"
+
+#include <algorithm>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+
+namespace sim {
+
+/// Turns a reactor, and watches for what must never happen: a wait without an end, calls without an
+/// effect, a rule of the system calls broken.
+class Driver {
+public:
+    Driver(Kernel& kernel, eplb::Reactor& reactor) noexcept : kernel_{kernel}, reactor_{reactor} {}
+
+    /// False: it came to nothing, and failure() says why.
+    template <class Done>
+    [[nodiscard]] bool run_until(Done done) {
+        while (!done()) {
+            turn();
+            if (kernel_.stalled()) {
+                // Fine if the last thing that happened was what we wait for.
+                kernel_.forget_stall();
+                if (done()) return true;
+                failure_ = "stall: everybody waits, and nothing will happen";
+                return false;
+            }
+            if (!failure_.empty()) return false;
+        }
+        return true;
+    }
+
+    /// Goes on until nothing can happen any more.
+    [[nodiscard]] bool run_dry() {
+        while (failure_.empty()) {
+            turn();
+            if (!kernel_.stalled()) continue;
+            kernel_.forget_stall();
+            return true;
+        }
+        return false;
+    }
+
+    /// Goes on for so long.
+    [[nodiscard]] bool run_for(eplb::Duration time) {
+        const eplb::TimePoint end = kernel_.now() + time;
+        kernel_.at(end, [this] { kernel_.interrupt(); });
+        return run_until([&] { return kernel_.now() >= end; });
+    }
+
+    [[nodiscard]] const std::string& failure() const noexcept { return failure_; }
+    [[nodiscard]] std::uint64_t turns() const noexcept { return turns_; }
+
+private:
+    // Far more than any task needs to find out that it has nothing to do.
+    static constexpr std::uint64_t most_idle_calls = 400;
+    static constexpr std::uint64_t most_turns = 300'000;
+
+    void turn() {
+        reactor_.run_once(eplb::Duration{-1});
+        if (!kernel_.violations().empty()) {
+            failure_ = kernel_.violations().front();
+        } else if (kernel_.idle_calls() > most_idle_calls) {
+            failure_ = "spin: calls without any effect";
+        } else if (++turns_ > most_turns) {
+            failure_ = "it does not end";
+        }
+    }
+
+    Kernel& kernel_;
+    eplb::Reactor& reactor_;
+    std::uint64_t turns_ = 0;
+    std::string failure_;
+};
+
+/// Remembers how the sessions of a proxy ended, by the client's address.
+class Recorder final : public eplb::ProxyObserver {
+public:
+    struct End {
+        eplb::EndReason reason = eplb::EndReason::drain;
+        std::uint64_t up = 0;
+        std::uint64_t down = 0;
+        bool served = false;
+        std::size_t failed_attempts = 0;
+        eplb::Duration total_time{0};
+    };
+
+    void on_event(eplb::LogLevel, std::string_view) noexcept override {}
+    void on_session_end(const eplb::SessionSummary& summary) noexcept override {
+        last = {summary.reason,
+                summary.bytes_up,
+                summary.bytes_down,
+                summary.backend != nullptr,
+                summary.failed_attempts.size(),
+                summary.total_time};
+        ends[summary.client.to_string()] = last;
+        last_listener = summary.listener.to_string();
+        last_end = Kernel::current().now();
+        ++count;
+    }
+
+    std::map<std::string, End> ends;
+    End last;
+    std::string last_listener;
+    eplb::TimePoint last_end{};
+    std::uint64_t count = 0;
+};
+
+/// "10.0.0.1:80"
+[[nodiscard]] inline std::string to_text(const Place& place) {
+    std::string text;
+    for (unsigned shift = 32; shift > 0; shift -= 8) {
+        text += std::to_string(place.ip >> (shift - 8) & 255U) + (shift > 8 ? '.' : ':');
+    }
+    return text + std::to_string(place.port);
+}
+
+}  // namespace sim

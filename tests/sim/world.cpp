@@ -1,0 +1,443 @@
+#include "sim/world.hpp"
+
+#include "eplb/proxy.hpp"
+#include "eplb/reactor.hpp"
+#include "eplb/relay.hpp"
+#include "sim/driver.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <memory>
+#include <optional>
+
+namespace sim {
+
+using eplb::Duration;
+using namespace std::chrono_literals;
+
+namespace {
+
+template <class T>
+Duration scaled(std::uint64_t count, T unit) {
+    return Duration{unit} * static_cast<Duration::rep>(count);
+}
+
+Link random_link(Random& random) {
+    Link link;
+    constexpr std::size_t segments[] = {100, 536, 1460, 1460, 9000, 65'536};
+    link.segment = segments[random.below(std::size(segments))];
+    link.send_buffer = 2048 + random.magnitude(256 * 1024);
+    link.receive_buffer = 2048 + random.magnitude(512 * 1024);
+    link.latency = scaled(random.one_in(3) ? 0 : random.magnitude(20'000), 1us);
+    link.coalesce = random.one_in(2);
+    return link;
+}
+
+std::uint64_t random_size(Random& random, const Link& link) {
+    const std::uint64_t most = link.segment < 1000 ? 40'000 : 300'000;
+    switch (random.below(6)) {
+    case 0: return 0;
+    case 1: return 1 + random.below(2000);
+    case 2: return (std::uint64_t{1} << random.between(9, 16)) + random.below(3) - 1;
+    default: return random.magnitude(most);
+    }
+}
+
+/// `may_hang`: peers may do what only a timeout of the balancer can end.
+Script random_script(Random& random, const Link& link, bool may_hang) {
+    Script script;
+    script.bytes = random_size(random, link);
+    script.write_chunk = random.one_in(3) ? 512 * 1024 : random.magnitude(100'000);
+    script.write_chunk = std::max(script.write_chunk, static_cast<std::size_t>(script.bytes / 500));
+    script.exact_chunks = random.one_in(2);
+    script.read_chunk = random.one_in(3) ? 256 * 1024 : random.between(1000, 20'000);
+    const std::uint64_t steps = script.bytes / std::max<std::size_t>(script.write_chunk, 1) + 1;
+    if (random.one_in(3)) script.write_gap = scaled(random.magnitude(2'000'000 / steps + 1), 1us);
+    if (random.one_in(3)) script.read_gap = scaled(random.magnitude(20'000), 1us);
+    if (random.one_in(4)) script.start_delay = scaled(random.magnitude(2'000), 1ms);
+    if (random.one_in(3)) {
+        script.stall_after = random.one_in(3) ? 0 : random.magnitude(200'000);
+        script.stall_for = scaled(random.magnitude(5'000), 1ms);
+    }
+    if (random.one_in(8)) script.urgent_at = random.below(script.bytes + 1);
+    if (random.one_in(3)) script.end_delay = scaled(random.magnitude(3'000), 1ms);
+    switch (random.below(12)) {
+    case 0: script.end = Script::End::reset; break;
+    case 1: script.end = Script::End::close; break;
+    case 2:
+        if (may_hang) script.end = Script::End::silent;
+        break;
+    case 3:
+        if (may_hang) script.reads = false;
+        break;
+    case 4: script.reset_after_received = 1 + random.magnitude(50'000); break;
+    default: break;
+    }
+    // Who never reads may not see that the connection is over, and who fell silent does not care:
+    // they leave in the end, long after every timeout of the balancer.
+    if (!script.reads || script.end == Script::End::silent) script.patience = 300s;
+    return script;
+}
+
+Script random_server_script(Random& random, const Link& link, bool may_hang) {
+    Script script = random_script(random, link, may_hang);
+    if (script.urgent_at == Script::never && random.one_in(4)) {
+        script.echo = true;
+        script.write_chunk = std::max<std::size_t>(script.write_chunk, 1000);
+    }
+    if (random.one_in(5)) script.answers_at_end = true;
+    return script;
+}
+
+KernelOptions random_kernel(std::uint64_t seed, Random& random) {
+    KernelOptions options;
+    options.seed = Random::mix(seed);
+    options.call_time = scaled(random.one_in(4) ? 0 : random.magnitude(30), 1us);
+    options.shuffle_events = true;
+    options.jitter = random.one_in(2);
+    // Some worlds begin where 32 bits of milliseconds end.
+    if (random.one_in(4)) {
+        options.start = eplb::TimePoint{std::chrono::milliseconds{(std::int64_t{1} << 32) - 500}};
+    }
+    options.faults.spurious_wake = random.one_in(2) ? 10 : 0;
+    options.faults.early_return = random.one_in(4) ? 10 : 0;
+    return options;
+}
+
+/// The seeds go round the modes and the kinds of pipes.
+eplb::RelayMode mode_of(std::uint64_t seed) {
+    constexpr eplb::RelayMode modes[] = {eplb::RelayMode::automatic, eplb::RelayMode::splice,
+                                         eplb::RelayMode::copy};
+    return modes[seed % 3];
+}
+
+std::string choose_pipes(std::uint64_t seed, Random& random, KernelOptions& options) {
+    constexpr int errors[] = {EINVAL, ENOSYS, EPERM};
+    switch (seed / 3 % 5) {
+    case 0: return "normal pipes";
+    case 1: options.pipe_slots = 2; return "2-slot pipes";
+    case 2: options.faults.pipe_shortage = random.one_in(2) ? 1 : 3; return "no pipes";
+    case 3: options.faults.splice_refused_after = 0; break;
+    default:
+        options.faults.splice_refused_after = static_cast<std::int64_t>(random.magnitude(100));
+        break;
+    }
+    options.faults.splice_error = errors[random.below(std::size(errors))];
+    return "splice refused after " + std::to_string(options.faults.splice_refused_after);
+}
+
+constexpr const char* mode_names[] = {"automatic", "splice", "copy"};
+
+/// Drives on, and notes it if that comes to nothing.
+template <class Done>
+bool drive(Driver& driver, Verdict& verdict, Done done) {
+    if (driver.run_until(done)) return true;
+    verdict.problems.push_back(driver.failure());
+    return false;
+}
+
+void describe_peers(Population& population, Verdict& verdict) {
+    for (const Peer& peer : population.all()) verdict.problems.push_back("  " + peer.describe());
+}
+
+void check_descriptors(Kernel& kernel, std::size_t expected, const char* when, Verdict& verdict) {
+    if (kernel.open_descriptors() == expected) return;
+    verdict.problems.push_back(std::string{"descriptors "} + when + ": expected " +
+                               std::to_string(expected) + ", open are " + kernel.describe_open());
+}
+
+// --- the proxy's world
+
+class ProxyWorld {
+public:
+    explicit ProxyWorld(std::uint64_t seed) : seed_{seed}, random_{Random::mix(seed ^ 0x5eedU)} {
+        KernelOptions options = random_kernel(seed, random_);
+        verdict_.setting = std::string{"proxy, "} + mode_names[seed % 3] + ", " +
+                           choose_pipes(seed, random_, options);
+        timeouts_ = random_.one_in(3);
+        faults_ = random_.one_in(3);
+        if (timeouts_) verdict_.setting += ", timeouts";
+        if (faults_) {
+            verdict_.setting += ", shortages";
+            options.faults.accept_shortage = static_cast<std::uint32_t>(random_.between(2, 10));
+            options.faults.accept_aborted = random_.one_in(2) ? 5 : 0;
+            options.faults.socket_shortage = static_cast<std::uint32_t>(random_.between(2, 10));
+            options.faults.epoll_add = random_.one_in(2) ? 7 : 0;
+        }
+        kernel_.emplace(options);
+        population_.emplace(*kernel_);
+    }
+
+    Verdict run() {
+        {
+            // Nothing runs short before it all begins.
+            const Faults faults = std::exchange(kernel_->options().faults, Faults{});
+            eplb::Reactor reactor{kernel_->clock()};
+            const std::size_t baseline = kernel_->open_descriptors();
+            {
+                eplb::Proxy proxy{reactor, config(), recorder_};
+                kernel_->options().faults = faults;
+                live(reactor, proxy, baseline);
+            }
+            check_descriptors(*kernel_, baseline, "after the proxy", verdict_);
+        }
+        check_descriptors(*kernel_, 0, "after the reactor", verdict_);
+        for (const std::string& text : kernel_->violations()) verdict_.problems.push_back(text);
+        if (!verdict_.problems.empty()) describe_peers(*population_, verdict_);
+        verdict_.calls = kernel_->calls();
+        verdict_.splices = kernel_->splices();
+        return std::move(verdict_);
+    }
+
+private:
+    eplb::Config config() {
+        eplb::Config config;
+        config.relay = mode_of(seed_);
+        config.max_connections = random_.one_in(4) ? random_.between(1, 3) : 100;
+        eplb::ServiceConfig service;
+        service.listen.push_back(eplb::Address::parse("127.0.0.1:5555"));
+        service.connect_timeout = 1s;
+        service.idle_timeout = timeouts_ ? Duration{30s} : Duration{0};
+        service.half_close_timeout = timeouts_ ? Duration{20s} : Duration{0};
+        const std::uint64_t backends = random_.between(1, 4);
+        for (std::uint64_t i = 0; i < backends; ++i) {
+            const Place place{0x0a000100U + static_cast<std::uint32_t>(i) + 1, 80};
+            service.backends.push_back({eplb::Address::parse(to_text(place)), "", 1});
+            // Mostly there are healthy ones.
+            const std::uint64_t health = i == 0 && !random_.one_in(8) ? 0 : random_.below(10);
+            kernel_->serve(place, [this, health] { return answer(health); });
+        }
+        config.services.push_back(service);
+        return config;
+    }
+
+    Dialled answer(std::uint64_t health) {
+        Dialled dialled;
+        dialled.delay = scaled(random_.one_in(3) ? 0 : random_.magnitude(100), 1ms);
+        switch (health) {
+        case 5:
+            dialled.kind = Dialled::Kind::fails;
+            dialled.error = ECONNREFUSED;
+            break;
+        case 6:
+            dialled.kind = Dialled::Kind::fails;
+            dialled.error = random_.one_in(2) ? EHOSTUNREACH : ETIMEDOUT;
+            break;
+        case 7: dialled.kind = Dialled::Kind::silent; break;
+        case 8:
+            dialled.kind = Dialled::Kind::refused_at_once;
+            dialled.error = random_.one_in(2) ? ENETUNREACH : EADDRNOTAVAIL;
+            break;
+        default:
+            dialled.kind =
+                random_.one_in(4) ? Dialled::Kind::accepted_at_once : Dialled::Kind::accepted;
+            break;
+        }
+        const Link link = random_link(random_);
+        dialled.link = [link] { return link; };
+        dialled.on_accept = [this, link, health](Endpoint& remote) {
+            Script script = random_server_script(random_, link, timeouts_);
+            if (health == 9) script = {.end = Script::End::reset};  // resets at once
+            population_->add(script, "backend").start(remote);
+        };
+        return dialled;
+    }
+
+    void add_clients() {
+        const std::uint64_t clients = random_.between(1, 6);
+        for (std::uint64_t i = 0; i < clients; ++i) {
+            const Link link = random_link(random_);
+            population_->add_client(random_script(random_, link, timeouts_), 5555, link,
+                                    scaled(random_.one_in(2) ? 0 : random_.magnitude(3'000), 1ms));
+        }
+    }
+
+    void live(eplb::Reactor& reactor, eplb::Proxy& proxy, std::size_t baseline) {
+        add_clients();
+        Driver driver{*kernel_, reactor};
+        const auto quiet = [&] { return population_->over() && proxy.active_sessions() == 0; };
+        if (!drive(driver, verdict_, quiet)) return;
+        // Nobody is left; no session may have been kept by a timer.
+        if (recorder_.last_end - population_->over_at() > 4s) {
+            verdict_.problems.emplace_back("a session outlived its peers");
+        }
+        // A client that is gone may still wait to be accepted.
+        const eplb::TimePoint end = kernel_->now() + 5s;
+        kernel_->at(end, [this] { kernel_->interrupt(); });
+        if (!drive(driver, verdict_, [&] { return kernel_->now() >= end && quiet(); })) return;
+        check_rest(proxy, baseline);
+        population_->check_integrity(verdict_.problems);
+        if (!timeouts_) population_->check_completeness(verdict_.problems);
+        for (Peer& peer : population_->all()) verdict_.bytes += peer.received();
+        verdict_.sessions = recorder_.count;
+        check_summaries();
+    }
+
+    void check_rest(const eplb::Proxy& proxy, std::size_t baseline) {
+        const eplb::ProxyStats stats = proxy.stats();
+        if (stats.accepted != recorder_.count)
+            verdict_.problems.emplace_back("a session without an end");
+        if (stats.pipes.lent != 0) verdict_.problems.emplace_back("a pipe was not given back");
+        if (kernel_->bytes_in_pipes() != 0)
+            verdict_.problems.emplace_back("an idle pipe is not empty");
+        if (kernel_->open_pipes() != stats.pipes.open)
+            verdict_.problems.emplace_back("pipes miscounted");
+        check_descriptors(*kernel_, baseline + 1 + 2 * stats.pipes.open, "at rest", verdict_);
+    }
+
+    void check_summaries() {
+        for (Peer& client : population_->all()) {
+            if (client.name().front() != 'c') continue;
+            const auto end = recorder_.ends.find(to_text(client.endpoint()->local()));
+            if (end == recorder_.ends.end()) continue;  // never accepted
+            Peer* const server = population_->partner_of(client);
+            if (server == nullptr) {
+                if (client.saw_end() && !end->second.served) {
+                    verdict_.problems.push_back(client.name() +
+                                                " found no backend and was told of an end");
+                }
+                continue;
+            }
+            check_summary(client, *server, end->second);
+        }
+    }
+
+    void check_summary(Peer& client, Peer& server, const Recorder::End& end) {
+        const bool clean =
+            end.reason == eplb::EndReason::client_fin || end.reason == eplb::EndReason::server_fin;
+        const bool both_ended = client.saw_end() && server.saw_end();
+        const std::string told = std::string{to_string(end.reason)} +
+                                 " was said of the end of\n    " + client.describe() + "\n    " +
+                                 server.describe();
+        if (!end.served) verdict_.problems.push_back("no backend, but " + told);
+        if (end.up < server.received() || end.down < client.received()) {
+            verdict_.problems.push_back("more bytes were received than counted; " + told);
+        }
+        if (clean && (end.up > client.sent() || end.down > server.sent())) {
+            verdict_.problems.push_back("more bytes were counted than sent; " + told);
+        }
+        const bool polite = client.is_polite() && server.is_polite();
+        if (polite && !clean) verdict_.problems.push_back(told);
+        if (clean && polite && !both_ended) verdict_.problems.push_back(told);
+    }
+
+    std::uint64_t seed_;
+    Random random_;
+    Verdict verdict_;
+    bool timeouts_ = false;
+    bool faults_ = false;
+    Recorder recorder_;
+    std::optional<Kernel> kernel_;
+    std::optional<Population> population_;
+};
+
+// --- the relays' world
+
+class RelayWorld {
+public:
+    explicit RelayWorld(std::uint64_t seed) : seed_{seed}, random_{Random::mix(seed ^ 0x7e1a7U)} {
+        KernelOptions options = random_kernel(seed, random_);
+        verdict_.setting = std::string{"relay, "} + mode_names[seed % 3] + ", " +
+                           choose_pipes(seed, random_, options);
+        timeouts_ = random_.one_in(4);
+        if (timeouts_) verdict_.setting += ", timeouts";
+        kernel_.emplace(options);
+        population_.emplace(*kernel_);
+    }
+
+    Verdict run() {
+        {
+            const Faults faults = std::exchange(kernel_->options().faults, Faults{});
+            eplb::Reactor reactor{kernel_->clock()};
+            kernel_->options().faults = faults;
+            eplb::RelayContext context{context_options()};
+            const std::size_t baseline = kernel_->open_descriptors();
+            live(reactor, context);
+            relays_.clear();
+            if (verdict_.problems.empty()) {
+                if (context.pipes().stats().lent != 0) complain("a pipe was not given back");
+                if (kernel_->bytes_in_pipes() != 0) complain("an idle pipe is not empty");
+            }
+            context.pipes().trim();
+            check_descriptors(*kernel_, baseline, "after the relays", verdict_);
+        }
+        check_descriptors(*kernel_, 0, "after the reactor", verdict_);
+        for (const std::string& text : kernel_->violations()) verdict_.problems.push_back(text);
+        if (!verdict_.problems.empty()) describe_peers(*population_, verdict_);
+        verdict_.calls = kernel_->calls();
+        verdict_.splices = kernel_->splices();
+        return std::move(verdict_);
+    }
+
+private:
+    void complain(const char* text) { verdict_.problems.emplace_back(text); }
+
+    eplb::RelayContext::Options context_options() {
+        eplb::RelayContext::Options options;
+        options.mode = mode_of(seed_);
+        // Tiny ones make every boundary common.
+        options.scratch_bytes = random_.one_in(3) ? 64 * 1024 : random_.between(64, 8192);
+        options.pipe_bytes = random_.one_in(2) ? 256 * 1024 : std::size_t{65'536};
+        options.turn_bytes = random_.one_in(3) ? 256 * 1024 : random_.between(1, 20'000);
+        return options;
+    }
+
+    void live(eplb::Reactor& reactor, eplb::RelayContext& context) {
+        const std::uint64_t count = random_.between(1, 4);
+        for (std::uint64_t i = 0; i < count; ++i) {
+            kernel_->after(scaled(random_.one_in(2) ? 0 : random_.magnitude(2'000), 1ms), [this] {
+                ++to_start_;
+                kernel_->interrupt();
+            });
+        }
+        Driver driver{*kernel_, reactor};
+        const auto done = [&] {
+            for (; to_start_ > 0; --to_start_) start(reactor, context);
+            return relays_.size() == count && ended_ == count && population_->over();
+        };
+        if (!drive(driver, verdict_, done)) return;
+        if (last_end_ - population_->over_at() > 1s) {
+            verdict_.problems.emplace_back("a relay outlived its peers");
+        }
+        population_->check_integrity(verdict_.problems);
+        if (!timeouts_) population_->check_completeness(verdict_.problems);
+        for (Peer& peer : population_->all()) verdict_.bytes += peer.received();
+        verdict_.sessions = ended_;
+    }
+
+    void start(eplb::Reactor& reactor, eplb::RelayContext& context) {
+        const Link up = random_link(random_);
+        const Link down = random_link(random_);
+        const auto client = kernel_->connected_pair(up);
+        const auto server = kernel_->connected_pair(down);
+        population_->add(random_script(random_, up, timeouts_), "client").start(*client.remote);
+        population_->add(random_server_script(random_, down, timeouts_), "server")
+            .start(*server.remote);
+        const eplb::RelayTimeouts timeouts =
+            timeouts_ ? eplb::RelayTimeouts{30s, 20s} : eplb::RelayTimeouts{0s, 0s};
+        relays_.push_back(std::make_unique<eplb::Relay>(reactor, context, eplb::Fd{client.fd},
+                                                        eplb::Fd{server.fd}, timeouts,
+                                                        [this](const eplb::RelayResult&) {
+                                                            ++ended_;
+                                                            last_end_ = kernel_->now();
+                                                        }));
+    }
+
+    std::uint64_t seed_;
+    Random random_;
+    Verdict verdict_;
+    bool timeouts_ = false;
+    std::optional<Kernel> kernel_;
+    std::optional<Population> population_;
+    std::uint64_t to_start_ = 0;
+    std::vector<std::unique_ptr<eplb::Relay>> relays_;
+    std::uint64_t ended_ = 0;
+    eplb::TimePoint last_end_{};
+};
+
+}  // namespace
+
+Verdict run_proxy_world(std::uint64_t seed) { return ProxyWorld{seed}.run(); }
+Verdict run_relay_world(std::uint64_t seed) { return RelayWorld{seed}.run(); }
+
+}  // namespace sim
