@@ -1,0 +1,104 @@
+import collections
+import faulthandler
+import os
+import pathlib
+import resource
+import shutil
+import signal
+import tempfile
+
+import pytest
+
+import harness
+
+# What the tests start, and the Debian package that has it.
+TOOLS = {
+    "strace": "strace",
+    "ip": "iproute2",
+    "nft": "nftables",
+    "setpriv": "util-linux",
+    "nsenter": "util-linux",
+    "prlimit": "util-linux",
+}
+PATIENCE = 90  # seconds for a test, unless it is marked otherwise
+
+
+def pytest_configure(config):
+    if config.option.collectonly:
+        return
+    os.environ["PATH"] += ":/usr/sbin:/sbin"
+    if os.geteuid() != 0:
+        pytest.exit("the system tests need root (other users, namespaces, strace): use sudo", 1)
+    missing = {package for tool, package in TOOLS.items() if shutil.which(tool) is None}
+    if missing:
+        pytest.exit(f"missing Debian packages: apt-get install {' '.join(sorted(missing))}", 1)
+    harness.binary()
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_protocol(item):
+    """A hanging test fails; should even that hang, the whole run ends and says where it stood."""
+    marker = item.get_closest_marker("patience")
+    seconds = marker.args[0] if marker else PATIENCE
+
+    def give_up(*_):
+        raise TimeoutError(f"the test did not end within {seconds} s")
+
+    faulthandler.dump_traceback_later(seconds + 60, exit=True)
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(seconds)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+    faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = (yield).get_result()
+    if report.when == "call":
+        item.failed = report.failed
+    lab = item.funcargs.get("lab") if hasattr(item, "funcargs") else None
+    if report.failed and lab is not None:
+        for eplb in lab.eplbs:
+            lines = eplb.lines if len(eplb.lines) <= 40 else [*eplb.lines[:12], "[...]", *eplb.lines[-27:]]
+            report.sections.append((f"log of eplb, pid {eplb.pid}", "\n".join(lines)))
+
+
+@pytest.fixture
+def lab(request):
+    with tempfile.TemporaryDirectory(prefix="eplb-test-") as folder:
+        os.chmod(folder, 0o777)
+        lab = harness.Lab(pathlib.Path(folder))
+        yield lab
+        lab.finish(failed=getattr(request.node, "failed", True))
+
+
+@pytest.fixture
+def narrow(lab):
+    """The test runs inside Lab.narrow_network(): its sockets are made there. eplb takes it as `namespace`."""
+    network = lab.narrow_network()
+    with network.entered():
+        yield network
+
+
+_outcomes = collections.defaultdict(set)
+
+
+def pytest_runtest_logreport(report):
+    if report.outcome != "passed" or report.when == "call":
+        _outcomes[report.nodeid].add(report.outcome)
+
+
+def pytest_sessionfinish(session):
+    counts_file = os.environ.get("EPLB_TEST_COUNTS")
+    if not counts_file or hasattr(session.config, "workerinput"):
+        return
+    verdicts = collections.Counter(
+        next(verdict for verdict in ("failed", "skipped", "passed") if verdict in outcomes)
+        for outcomes in _outcomes.values()
+    )
+    with open(counts_file, "a") as file:
+        file.write(f"system {verdicts['passed']} {verdicts['failed']} {verdicts['skipped']}\n")
