@@ -11,18 +11,20 @@ namespace {
 
 struct Unit {
     std::string_view name;
-    std::int64_t milliseconds;
+    std::int64_t microseconds;
 };
-constexpr std::array<Unit, 5> units{{
-    {"d", 24 * 60 * 60 * 1000},
-    {"h", 60 * 60 * 1000},
-    {"m", 60 * 1000},
-    {"s", 1000},
-    {"ms", 1},
+constexpr std::int64_t second = 1'000'000;
+constexpr std::array<Unit, 6> units{{
+    {"d", 24 * 60 * 60 * second},
+    {"h", 60 * 60 * second},
+    {"m", 60 * second},
+    {"s", second},
+    {"ms", 1000},
+    {"us", 1},
 }};
 
 // A century: far beyond any timeout, and far from overflowing nanoseconds in 64 bits.
-constexpr std::int64_t max_milliseconds = 36'525LL * 24 * 60 * 60 * 1000;
+constexpr std::int64_t max_microseconds = 36'525LL * 24 * 60 * 60 * second;
 
 [[noreturn]] void reject(std::string_view text, std::string_view why) {
     throw std::invalid_argument(fmt::format("bad duration \"{}\": {}", text, why));
@@ -46,23 +48,23 @@ Duration parse_duration(std::string_view text) {
         reject(text, fmt::format("the unit is missing; did you mean {}s?", text));
     for (const Unit& unit : units) {
         if (unit.name != unit_name) continue;
-        if (count > max_milliseconds / unit.milliseconds)
+        if (count > max_microseconds / unit.microseconds)
             reject(text, "it is longer than a century");
-        return std::chrono::milliseconds{count * unit.milliseconds};
+        return std::chrono::microseconds{count * unit.microseconds};
     }
-    reject(text, fmt::format("unknown unit \"{}\"; use ms, s, m, h or d", unit_name));
+    reject(text, fmt::format("unknown unit \"{}\"; use us, ms, s, m, h or d", unit_name));
 }
 
 std::string format_duration(Duration duration) {
-    const auto count = std::chrono::duration_cast<std::chrono::milliseconds>(duration).count();
+    const auto count = std::chrono::duration_cast<std::chrono::microseconds>(duration).count();
     if (count == 0) return "off";
-    // Minutes and hours only when exact; "90s" reads better than "1m30s" would parse.
+    // The largest unit that is exact; "90s" reads better than "1m30s" would parse.
     for (const Unit& unit : units) {
-        if (count % unit.milliseconds == 0) {
-            return fmt::format("{}{}", count / unit.milliseconds, unit.name);
+        if (count % unit.microseconds == 0) {
+            return fmt::format("{}{}", count / unit.microseconds, unit.name);
         }
     }
-    return fmt::format("{}ms", count);
+    return fmt::format("{}us", count);
 }
 
 }  // namespace eplb

@@ -14,9 +14,13 @@ using eplb::parse_duration;
 
 TEST_CASE("duration: every unit is read", "[base][duration]") {
     const std::vector<std::pair<std::string, Duration>> table{
-        {"0", 0s},      {"off", 0s},      {"0s", 0s},  {"0ms", 0s},
-        {"1ms", 1ms},   {"250ms", 250ms}, {"5s", 5s},  {"1m", 1min},
-        {"10m", 10min}, {"2h", 2h},       {"1d", 24h}, {"36500d", 24h * 36500},
+        {"0", 0s},      {"off", 0s},
+        {"0s", 0s},     {"0ms", 0s},
+        {"1us", 1us},   {"50us", 50us},
+        {"1ms", 1ms},   {"250ms", 250ms},
+        {"5s", 5s},     {"1m", 1min},
+        {"10m", 10min}, {"2h", 2h},
+        {"1d", 24h},    {"36500d", 24h * 36500},
         {"007s", 7s},
     };
     for (const auto& [text, expected] : table) {
@@ -31,7 +35,7 @@ TEST_CASE(
     const std::vector<std::string> table{
         "",      " ",    "5",    "s",    "ms",   "-1s",  "-0s",   "+1s",  "1e9s",
         "5 s",   " 5s",  "5s ",  "5.5s", "1,5s", "0x5s", "5S",    "5sec", "5min",
-        "1h30m", "5us",  "5ns",  "--1s", "OFF",  "off ", "never", "5s5s", "00",
+        "1h30m", "5µs",  "5ns",  "--1s", "OFF",  "off ", "never", "5s5s", "00",
         "∞",     "5\ts", "5s\n", "1w",   "-5",   "1_0s", "5м",
     };
     for (const std::string& text : table) {
