@@ -39,6 +39,13 @@ private:
     bool& flag_;
 };
 
+// The shorter of two waits, of which a negative one has no end.
+Duration shorter(Duration a, Duration b) noexcept {
+    if (a < Duration{0}) return b;
+    if (b < Duration{0}) return a;
+    return std::min(a, b);
+}
+
 // SIGPIPE is blocked from the first reactor of a thread to its last, whichever of them that is.
 thread_local int reactors_of_thread = 0;
 thread_local bool unblock_after_last = false;
@@ -154,16 +161,34 @@ Duration Reactor::wait_time() const noexcept {
 
 // Rounded up, or the last fraction of a millisecond would be spent in a busy loop.
 int Reactor::epoll_timeout_ms(Duration max_wait) const noexcept {
-    Duration wait = wait_time();
-    if (wait < Duration{0} || (max_wait >= Duration{0} && max_wait < wait)) wait = max_wait;
+    const Duration wait = shorter(wait_time(), max_wait);
     if (wait < Duration{0}) return -1;
     const auto milliseconds = std::chrono::ceil<std::chrono::milliseconds>(wait).count();
     return static_cast<int>(std::min<std::int64_t>(milliseconds, INT_MAX));
 }
 
+int Reactor::wait_for_events(std::span<epoll_event> events, Duration max_wait) noexcept {
+    if (busy_poll_ > Duration{0}) {
+        const TimePoint start = clock_.now();
+        if (const int count = poll_busily(events, max_wait)) return count;
+        if (max_wait > Duration{0}) {
+            max_wait = std::max(max_wait - (clock_.now() - start), Duration{0});
+        }
+    }
+    return sys::epoll_wait(epoll_.get(), events, epoll_timeout_ms(max_wait));
+}
+
+int Reactor::poll_busily(std::span<epoll_event> events, Duration max_wait) noexcept {
+    const TimePoint end = clock_.now() + shorter(shorter(wait_time(), max_wait), busy_poll_);
+    while (clock_.now() < end) {
+        if (const int count = sys::epoll_wait(epoll_.get(), events, 0)) return count;
+    }
+    return 0;
+}
+
 bool Reactor::run_once(Duration max_wait) {
     std::array<epoll_event, max_events_per_turn> events;
-    const int count = sys::epoll_wait(epoll_.get(), events, epoll_timeout_ms(max_wait));
+    const int count = wait_for_events(events, max_wait);
     if (count < 0) throw fmt::system_error(-count, "cannot wait for events");
     for (const epoll_event& event : std::span{events}.first(static_cast<std::size_t>(count))) {
         static_cast<Watch*>(event.data.ptr)->on_events(event.events);

@@ -701,6 +701,62 @@ TEST_CASE("reactor: run_once waits no longer than it is told, and no longer than
     CHECK(task.runs() == 2);
 }
 
+namespace {
+
+// A microsecond goes by at every look.
+class SteppingClock final : public eplb::Clock {
+public:
+    [[nodiscard]] eplb::TimePoint now() const noexcept override {
+        ++looks;
+        return eplb::TimePoint{1h} + looks * 1us;
+    }
+    mutable int looks = 0;
+};
+
+}  // namespace
+
+TEST_CASE("reactor: polls busily for as long as it is told before it blocks",
+          "[reactor][reactor_loop]") {
+    SteppingClock clock;
+    Reactor reactor{clock};
+    reactor.run_once(Duration{0});
+    int before = clock.looks;
+    CHECK_FALSE(reactor.run_once(1ms));
+    const int without = clock.looks - before;
+    CHECK(without < 10);
+
+    reactor.set_busy_poll(500us);
+    before = clock.looks;
+    CHECK_FALSE(reactor.run_once(1ms));
+    CHECK(clock.looks - before >= 500);
+    CHECK(clock.looks - before <= 500 + without + 10);
+}
+
+TEST_CASE("reactor: polling busily ends with an event, the next timer, and the wait it was allowed",
+          "[reactor][reactor_loop]") {
+    SteppingClock clock;
+    Reactor reactor{clock};
+    reactor.set_busy_poll(100ms);
+    int before = clock.looks;
+    reactor.run_once(Duration{0});
+    CHECK(clock.looks - before < 10);
+
+    bool posted = false;
+    reactor.post([&] { posted = true; });
+    before = clock.looks;
+    CHECK(reactor.run_once(Duration{-1}));
+    CHECK(posted);
+    CHECK(clock.looks - before < 10);
+
+    FunctionTask task{[] { return Next::wait; }};
+    eplb::Timer timer{reactor, task};
+    timer.start(300us);
+    before = clock.looks;
+    CHECK(reactor.run_once(Duration{-1}));
+    CHECK(timer.take_fired());
+    CHECK(clock.looks - before < 2000);
+}
+
 TEST_CASE("reactor: more events than fit into one batch are handled in further turns",
           "[reactor][reactor_loop]") {
     constexpr std::size_t count = 600;
