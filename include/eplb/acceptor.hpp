@@ -12,12 +12,24 @@ namespace eplb {
 
 class Reactor;
 
+struct ListenOptions {
+    /// Clamped by net.core.somaxconn.
+    int backlog = 4096;
+    /// SO_REUSEPORT, socket(7): others of this process may listen on the same address, and the
+    /// kernel shares the clients out by a hash of the connection. Not for Unix sockets.
+    bool share_port = false;
+};
+
 /// Opens a listening stream socket: nonblocking, close-on-exec, SO_REUSEADDR; TCP_NODELAY and
 /// keepalive (60 s idle, then 6 probes 10 s apart) are set on it, because accepted sockets inherit
 /// them (tcp(7)). A wildcard IPv6 address takes IPv4 clients too; on a machine without IPv6 it
 /// becomes 0.0.0.0. The path of a Unix socket on which nobody listens any more is removed first.
-/// `backlog` is clamped by net.core.somaxconn. Throws std::system_error, naming the address.
-[[nodiscard]] Fd listen_on(const Address& address, int backlog = 4096);
+/// Throws std::system_error, naming the address.
+[[nodiscard]] Fd listen_on(const Address& address, ListenOptions options = {});
+
+/// Throws as listen_on() would if somebody listens on `address` already. For the first of several
+/// that share a port: SO_REUSEPORT would let it join another process of the same user unnoticed.
+void require_unused(const Address& address);
 
 /// The address that `fd` is bound to: the port that the kernel chose for port 0.
 [[nodiscard]] Address local_address(const Fd& fd);
@@ -34,12 +46,19 @@ public:
     /// `socket` is connected, nonblocking and close-on-exec.
     using Handler = std::function<void(Fd socket, const Address& peer)>;
     using ShortageHandler = std::function<void(int error)>;
+    /// For owners with a limit. Before each accept(2) a place is taken for the client; where there
+    /// is none, the acceptor pauses. A place for which no client came is returned.
+    struct Places {
+        std::function<bool()> take;
+        std::function<void()> give_back;
+    };
     static constexpr int budget_per_turn = 64;
     static constexpr Duration retry_delay = std::chrono::milliseconds{100};
 
     /// `on_shortage` is told the errno each time accepting had to stop for lack of a resource.
     /// Throws std::system_error when the socket cannot be watched.
-    Acceptor(Reactor& reactor, Fd listener, Handler on_accept, ShortageHandler on_shortage = {});
+    Acceptor(Reactor& reactor, Fd listener, Handler on_accept, ShortageHandler on_shortage = {},
+             Places places = {});
 
     /// Leaves clients in the backlog until resume(). May be called from a handler.
     void pause() noexcept { paused_ = true; }
@@ -59,6 +78,7 @@ public:
 
 private:
     Next accept_some(int budget);
+    [[nodiscard]] bool take_place();
 
     Reactor& reactor_;
     Fd listener_;
@@ -66,6 +86,7 @@ private:
     Timer retry_;
     Handler on_accept_;
     ShortageHandler on_shortage_;
+    Places places_;
     bool paused_ = false;
 };
 

@@ -51,7 +51,8 @@ int bind_to(const Fd& fd, const Address& address) noexcept {
     return sys::bind(fd.get(), raw, length);
 }
 
-// An IPv6 socket, or for a wildcard on a machine without IPv6 the IPv4 one that does the same.
+// An IPv6 socket, or for a wildcard on a machine without IPv6 the IPv4 one that does the same; with
+// its options.
 Fd open_socket(const Address& address, Address& effective) {
     effective = address;
     int fd = sys::socket(address.family());
@@ -60,7 +61,17 @@ Fd open_socket(const Address& address, Address& effective) {
         fd = sys::socket(AF_INET);
     }
     if (fd < 0) cannot_listen(address, -fd);
-    return Fd{fd};
+
+    Fd opened{fd};
+    if (!effective.is_unix()) {
+        static_cast<void>(sys::set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1));
+        set_tcp_options(opened);
+    }
+    if (effective.family() == AF_INET6) {
+        static_cast<void>(
+            sys::set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, effective.is_wildcard() ? 0 : 1));
+    }
+    return opened;
 }
 
 // Of one connection: it is gone, the next one may be fine. accept(2) passes on errors of the
@@ -83,26 +94,31 @@ bool is_connection_error(int error) noexcept {
 
 }  // namespace
 
-Fd listen_on(const Address& address, int backlog) {
+Fd listen_on(const Address& address, ListenOptions options) {
     Address effective;
     Fd fd = open_socket(address, effective);
-    if (!effective.is_unix()) {
-        static_cast<void>(sys::set_option(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1));
-        set_tcp_options(fd);
+    if (options.share_port && !effective.is_unix()) {
+        if (const int error = sys::set_option(fd.get(), SOL_SOCKET, SO_REUSEPORT, 1)) {
+            cannot_listen(address, error);
+        }
     }
-    if (effective.family() == AF_INET6) {
-        static_cast<void>(
-            sys::set_option(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, effective.is_wildcard() ? 0 : 1));
-    }
-
     int error = bind_to(fd, effective);
     if (error == EADDRINUSE && effective.is_unix() && is_stale_socket(effective)) {
         ::unlink(effective.path().c_str());
         error = bind_to(fd, effective);
     }
-    if (error == 0) error = sys::listen(fd.get(), backlog);
+    if (error == 0) error = sys::listen(fd.get(), options.backlog);
     if (error != 0) cannot_listen(address, error);
     return fd;
+}
+
+// Two bound sockets may have the same address while neither listens, and both allow for it; one
+// that listens makes bind(2) fail.
+void require_unused(const Address& address) {
+    if (address.is_unix()) return;
+    Address effective;
+    const Fd fd = open_socket(address, effective);
+    if (const int error = bind_to(fd, effective)) cannot_listen(address, error);
 }
 
 Address local_address(const Fd& fd) {
@@ -114,13 +130,15 @@ Address local_address(const Fd& fd) {
     return Address::from(raw, length);
 }
 
-Acceptor::Acceptor(Reactor& reactor, Fd listener, Handler on_accept, ShortageHandler on_shortage)
+Acceptor::Acceptor(Reactor& reactor, Fd listener, Handler on_accept, ShortageHandler on_shortage,
+                   Places places)
     : reactor_{reactor},
       listener_{std::move(listener)},
       watch_{reactor, *this},
       retry_{reactor, *this},
       on_accept_{std::move(on_accept)},
-      on_shortage_{std::move(on_shortage)} {
+      on_shortage_{std::move(on_shortage)},
+      places_{std::move(places)} {
     if (const int error = watch_.attach(listener_.get(), Watch::input_events)) {
         throw fmt::system_error(error, "cannot watch a listening socket");
     }
@@ -149,14 +167,17 @@ Next Acceptor::run() {
 
 Next Acceptor::accept_some(int budget) {
     for (; budget > 0; --budget) {
-        if (paused_ || !watch_.readable()) return Next::wait;
+        if (paused_ || !watch_.readable() || !take_place()) return Next::wait;
 
         sockaddr_storage peer{};
         socklen_t length = sizeof peer;
         const int result = sys::accept(listener_.get(), peer, length);
         if (result >= 0) {
             on_accept_(Fd{result}, Address::from(peer, length));
-        } else if (result == -EAGAIN) {
+            continue;
+        }
+        if (places_.give_back) places_.give_back();
+        if (result == -EAGAIN) {
             watch_.clear_readable();
         } else if (!is_connection_error(-result)) {
             // Out of descriptors or memory. Anything unheard of is treated alike: never spin, never
@@ -167,6 +188,12 @@ Next Acceptor::accept_some(int budget) {
         }
     }
     return Next::again;
+}
+
+bool Acceptor::take_place() {
+    if (!places_.take || places_.take()) return true;
+    paused_ = true;
+    return false;
 }
 
 }  // namespace eplb

@@ -216,7 +216,7 @@ TEST_CASE("listen_on: a live Unix socket with a full backlog is not taken for a 
           "[reactor][acceptor]") {
     const TemporaryDirectory directory;
     const Address address = directory.socket("busy.sock");
-    const Fd alive = listen_on(address, 0);
+    const Fd alive = listen_on(address, {.backlog = 0});
     std::vector<Fd> waiting;
     sockaddr_storage raw{};
     const socklen_t length = address.to_sockaddr(raw);
@@ -259,6 +259,46 @@ TEST_CASE("listen_on: local_address of what is no socket throws", "[reactor][acc
 }
 
 // --- Acceptor
+
+TEST_CASE("listen_on: several that share a port each get clients, and only by that wish",
+          "[reactor][acceptor]") {
+    const Fd first = listen_on(Address::parse("127.0.0.1:0"), {.share_port = true});
+    const Address address = local_address(first);
+    const Fd second = listen_on(address, {.share_port = true});
+    CHECK(local_address(second) == address);
+    CHECK(error_of_listen_on(address) == EADDRINUSE);
+
+    std::vector<Fd> clients;
+    std::size_t at_first = 0;
+    std::size_t at_second = 0;
+    for (int i = 0; i < 200 && (at_first == 0 || at_second == 0); ++i) {
+        clients.push_back(connect_to(address));
+        sockaddr_storage raw{};
+        socklen_t length = 0;
+        for (const Fd* const fd : {&first, &second}) {
+            length = sizeof raw;
+            const Fd accepted{
+                ::accept(fd->get(), reinterpret_cast<sockaddr*>(&raw), &length)};  // nonblocking
+            if (accepted.valid()) ++(fd == &first ? at_first : at_second);
+        }
+    }
+    CHECK(at_first > 0);
+    CHECK(at_second > 0);
+}
+
+TEST_CASE("require_unused: throws where somebody listens, sharing or not, and nowhere else",
+          "[reactor][acceptor]") {
+    for (const bool share : {false, true}) {
+        CAPTURE(share);
+        std::optional<Fd> fd{listen_on(Address::parse("127.0.0.1:0"), {.share_port = share})};
+        const Address address = local_address(*fd);
+        CHECK_THROWS_WITH(eplb::require_unused(address), contains(address.to_string()));
+        fd.reset();
+        CHECK_NOTHROW(eplb::require_unused(address));
+    }
+    const eplb::test::RefusingPort bound;  // but nobody listens
+    CHECK_NOTHROW(eplb::require_unused(Address::parse("127.0.0.1:0")));
+}
 
 TEST_CASE("acceptor: hands on each connection with its peer's address", "[reactor][acceptor]") {
     Fixture f;
@@ -357,6 +397,67 @@ TEST_CASE("acceptor: a handler may pause it, and the clients behind wait", "[rea
     f.acceptor.resume();
     f.turn();
     CHECK_FALSE(f.turn());
+}
+
+TEST_CASE("acceptor: takes a place before each client, and returns the one that nobody came for",
+          "[reactor][acceptor]") {
+    Reactor reactor;
+    std::size_t places = 3;
+    std::vector<Fd> accepted;
+    Acceptor acceptor{reactor,
+                      listen_on(Address::parse("127.0.0.1:0")),
+                      [&](Fd socket, const Address&) { accepted.push_back(std::move(socket)); },
+                      {},
+                      {.take =
+                           [&] {
+                               if (places == 0) return false;
+                               --places;
+                               return true;
+                           },
+                       .give_back = [&] { ++places; }}};
+    const Address address = local_address(acceptor.listener());
+    std::vector<Fd> clients;
+    const auto connect = [&](int count) {
+        for (int i = 0; i < count; ++i) clients.push_back(connect_to(address));
+        reactor.run_once(Duration{0});
+    };
+
+    connect(2);
+    CHECK(accepted.size() == 2);
+    CHECK(places == 1);  // the third was taken, and came back
+    CHECK_FALSE(acceptor.paused());
+
+    connect(3);
+    CHECK(accepted.size() == 3);
+    CHECK(places == 0);
+    CHECK(acceptor.paused());
+    CHECK_FALSE(reactor.run_once(Duration{0}));  // waiting is not busy
+
+    places = 5;
+    acceptor.resume();
+    reactor.run_once(Duration{0});
+    CHECK(accepted.size() == 5);
+    CHECK(places == 3);
+}
+
+TEST_CASE("acceptor: a place is not lost when accepting fails", "[reactor][acceptor]") {
+    Reactor reactor;
+    int taken = 0;
+    Acceptor acceptor{reactor,
+                      listen_on(Address::parse("127.0.0.1:0")),
+                      [](Fd, const Address&) {},
+                      {},
+                      {.take = [&] { return ++taken > 0; }, .give_back = [&] { --taken; }}};
+    const Fd client = connect_to(local_address(acceptor.listener()));
+    {
+        const eplb::test::DescriptorShortage none;
+        reactor.run_once(Duration{0});
+        CHECK(acceptor.short_of_resources());
+        CHECK(taken == 0);
+    }
+    acceptor.resume();
+    reactor.run_once(Duration{0});
+    CHECK(taken == 1);
 }
 
 TEST_CASE("acceptor: resuming what was not paused changes nothing", "[reactor][acceptor]") {
