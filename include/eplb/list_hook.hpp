@@ -62,6 +62,15 @@ public:
         head_.prev_ = &hook;
     }
 
+    /// `item` must not be in a list.
+    void push_front(T& item) noexcept {
+        Hook& hook = item;
+        hook.prev_ = &head_;
+        hook.next_ = head_.next_;
+        head_.next_->prev_ = &hook;
+        head_.next_ = &hook;
+    }
+
     /// The list must not be empty.
     [[nodiscard]] T& front() const noexcept { return item(*head_.next_); }
 
