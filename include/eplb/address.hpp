@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <netinet/in.h>
 #include <string>
 #include <string_view>
@@ -47,7 +48,7 @@ public:
     [[nodiscard]] bool is_wildcard() const noexcept;
     [[nodiscard]] bool is_loopback() const noexcept;
     /// The path of a Unix socket; an abstract name begins with '@'. Empty for others.
-    [[nodiscard]] const std::string& path() const noexcept { return path_; }
+    [[nodiscard]] const std::string& path() const noexcept;
 
     /// What parse() reads: "127.0.0.1:80", "[::1]:80", "unix:/run/x.sock". In the path of a Unix
     /// socket, anything but printable ASCII, and blanks, quotes and backslashes, becomes \xNN: safe
@@ -63,7 +64,8 @@ private:
         sockaddr_in6 v6;
     };
     Inet inet_{};  // the family is AF_UNSPEC unless it is an internet address
-    std::string path_;
+    // Never changed, so copies share it; few addresses have one, and every session has an address.
+    std::shared_ptr<const std::string> path_;
 };
 
 }  // namespace eplb

@@ -2,6 +2,7 @@
 
 #include "eplb/address.hpp"
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -9,7 +10,8 @@
 
 namespace eplb {
 
-/// A server that sessions can be sent to, and what is known of it.
+/// A server that sessions can be sent to, and what is known of it. All workers of a proxy share it:
+/// any thread may count and read, without order between the counts.
 class Backend {
 public:
     /// Counts a session as active on a backend for as long as it lives. Move-only.
@@ -17,8 +19,8 @@ public:
     public:
         Lease() noexcept = default;
         explicit Lease(Backend& backend) noexcept : backend_{&backend} {
-            ++backend.active_;
-            ++backend.attempts_;
+            backend.active_.fetch_add(1, std::memory_order_relaxed);
+            backend.attempts_.fetch_add(1, std::memory_order_relaxed);
         }
         Lease(Lease&& other) noexcept : backend_{std::exchange(other.backend_, nullptr)} {}
         Lease& operator=(Lease&& other) noexcept {
@@ -26,7 +28,7 @@ public:
             return *this;
         }
         ~Lease() {
-            if (backend_ != nullptr) --backend_->active_;
+            if (backend_ != nullptr) backend_->active_.fetch_sub(1, std::memory_order_relaxed);
         }
         [[nodiscard]] Backend* get() const noexcept { return backend_; }
 
@@ -46,21 +48,27 @@ public:
     [[nodiscard]] std::uint32_t weight() const noexcept { return weight_; }
 
     /// Sessions connecting or connected to it now.
-    [[nodiscard]] std::size_t active() const noexcept { return active_; }
+    [[nodiscard]] std::size_t active() const noexcept {
+        return active_.load(std::memory_order_relaxed);
+    }
     /// Sessions that were sent to it, ever.
-    [[nodiscard]] std::uint64_t attempts() const noexcept { return attempts_; }
+    [[nodiscard]] std::uint64_t attempts() const noexcept {
+        return attempts_.load(std::memory_order_relaxed);
+    }
     /// Those of them that could not connect, through no fault of this machine.
-    [[nodiscard]] std::uint64_t failures() const noexcept { return failures_; }
-    void count_failure() noexcept { ++failures_; }
+    [[nodiscard]] std::uint64_t failures() const noexcept {
+        return failures_.load(std::memory_order_relaxed);
+    }
+    void count_failure() noexcept { failures_.fetch_add(1, std::memory_order_relaxed); }
 
 private:
     std::size_t index_;
     std::string name_;
     Address address_;
     std::uint32_t weight_;
-    std::size_t active_ = 0;
-    std::uint64_t attempts_ = 0;
-    std::uint64_t failures_ = 0;
+    std::atomic<std::size_t> active_{0};
+    std::atomic<std::uint64_t> attempts_{0};
+    std::atomic<std::uint64_t> failures_{0};
 };
 
 }  // namespace eplb

@@ -34,7 +34,14 @@ struct ServiceConfig {
 
 struct Config {
     std::vector<ServiceConfig> services;
+    /// Reactors, each on a thread of its own; at least 1. The clocks of those behind the first are
+    /// the system's.
+    std::size_t workers = 1;
+    /// How long the reactors behind the first spin before they block, as Reactor::set_busy_poll().
+    Duration busy_poll{0};
     RelayMode relay = RelayMode::automatic;
+    /// What to ask the kernel for, per pipe; 0: what proved best (docs/benchmarks.md).
+    std::size_t pipe_bytes = 0;
     /// Sessions at a time; further clients wait in the listeners' backlogs. 0: as many as the
     /// process's limit of descriptors allows.
     std::size_t max_connections = 0;

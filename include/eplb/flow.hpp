@@ -37,6 +37,7 @@ public:
     explicit RelayContext(Options options, DescriptorBudget* budget = nullptr);
 
     [[nodiscard]] PipePool& pipes() noexcept { return pipes_; }
+    [[nodiscard]] const PipePool& pipes() const noexcept { return pipes_; }
     [[nodiscard]] std::span<std::byte> scratch() noexcept {
         return {scratch_.get(), options_.scratch_bytes};
     }

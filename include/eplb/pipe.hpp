@@ -1,64 +1,16 @@
 #pragma once
 
+#include "eplb/counter.hpp"
 #include "eplb/fd.hpp"
 
-#include <cassert>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <utility>
 #include <vector>
 
 namespace eplb {
 
-/// Shares the process's descriptors out between sessions, which come first, and pipes, which only
-/// make sessions faster: whoever gets no pipe copies. So a pipe can never cause EMFILE in the
-/// middle of a session, and idle pipes never keep a client waiting. Belongs to one thread.
-class DescriptorBudget {
-public:
-    static constexpr std::size_t per_session = 2;
-    static constexpr std::size_t per_pipe = 2;
-
-    /// `descriptors`: how many there are for sessions and pipes together. `on_room` is called when
-    /// a pipe was closed and there is room for a session that was waited for.
-    explicit DescriptorBudget(std::size_t descriptors, std::function<void()> on_room = {})
-        : total_{descriptors}, on_room_{std::move(on_room)} {}
-
-    [[nodiscard]] bool has_room_for_session() const noexcept {
-        return total_ - used_ >= per_session;
-    }
-    /// There must be room.
-    void take_session() noexcept {
-        assert(has_room_for_session());
-        used_ += per_session;
-    }
-    void return_session() noexcept { used_ -= per_session; }
-    /// A session waits for room: pipes that come back are closed until there is some.
-    void want_room() noexcept { room_wanted_ = !has_room_for_session(); }
-    [[nodiscard]] bool room_wanted() const noexcept { return room_wanted_; }
-
-    /// Pipes get at most half of what the sessions of the moment leave.
-    [[nodiscard]] bool take_pipe() noexcept {
-        if (total_ - used_ < (pipes_ + 2) * per_pipe) return false;
-        used_ += per_pipe;
-        ++pipes_;
-        return true;
-    }
-    void return_pipe() noexcept {
-        used_ -= per_pipe;
-        --pipes_;
-        if (!room_wanted_ || !has_room_for_session()) return;
-        room_wanted_ = false;
-        if (on_room_) on_room_();
-    }
-
-private:
-    std::size_t total_;
-    std::size_t used_ = 0;
-    std::size_t pipes_ = 0;
-    bool room_wanted_ = false;
-    std::function<void()> on_room_;
-};
+class DescriptorBudget;
 
 /// Keeps kernel pipes for splice(2) and lends them out while bytes are on their way.
 ///
@@ -104,8 +56,12 @@ public:
 
         /// Bytes in the pipe: the borrower keeps this account.
         [[nodiscard]] std::size_t bytes() const noexcept { return pipe_.bytes; }
-        void filled(std::size_t count) noexcept { pipe_.bytes += count; }
-        void drained(std::size_t count) noexcept { pipe_.bytes -= count; }
+        void filled(std::size_t count) noexcept {
+            pipe_.bytes += static_cast<std::uint32_t>(count);
+        }
+        void drained(std::size_t count) noexcept {
+            pipe_.bytes -= static_cast<std::uint32_t>(count);
+        }
 
         /// Returns it to the pool if it is empty, else closes it.
         void give_back() noexcept;
@@ -115,8 +71,9 @@ public:
         struct Pipe {
             Fd read_end;
             Fd write_end;
-            std::size_t capacity = 0;
-            std::size_t bytes = 0;
+            // pipe(7) allows for 2 GiB at most.
+            std::uint32_t capacity = 0;
+            std::uint32_t bytes = 0;
         };
         Lease(PipePool& pool, Pipe pipe) noexcept : pool_{&pool}, pipe_{std::move(pipe)} {}
 
@@ -141,11 +98,20 @@ public:
     /// Closes the idle pipes.
     void trim() noexcept;
 
-    [[nodiscard]] const Stats& stats() const noexcept { return stats_; }
+    /// Any thread.
+    [[nodiscard]] Stats stats() const noexcept;
 
 private:
     using Pipe = Lease::Pipe;
     static constexpr std::size_t max_idle = 64;
+    struct Counters {
+        Counter open;
+        Counter lent;
+        Counter created;
+        Counter degraded;
+        Counter unavailable;
+        Counter discarded;
+    };
 
     [[nodiscard]] Pipe create() noexcept;
     void take_back(Pipe pipe) noexcept;
@@ -155,7 +121,7 @@ private:
     DescriptorBudget* budget_;
     std::vector<Pipe> idle_;
     std::size_t skip_ = 0;
-    Stats stats_;
+    Counters counters_;
 };
 
 }  // namespace eplb

@@ -47,8 +47,9 @@ struct SessionSummary {
     int error = 0;  ///< the errno behind the reason, or 0
 };
 
-/// Whoever wants to know. Called on the reactor's thread, in the middle of things: must not throw,
-/// and must neither destroy nor drain the proxy.
+/// Whoever wants to know. Called in the middle of things: must not throw, and must neither destroy
+/// nor drain the proxy. Called on the thread of the worker that it is about: with one worker that
+/// is the reactor's; with several, calls come from several threads at once.
 class ProxyObserver {
 public:
     virtual ~ProxyObserver() = default;
@@ -60,13 +61,17 @@ public:
 
 struct ProxyStats {
     std::size_t active_sessions = 0;
+    std::vector<std::size_t> sessions_by_worker;
     std::uint64_t accepted = 0;
     PipePool::Stats pipes;
 };
 
-/// A whole balancer: accepts on its listeners and relays each connection to one of its backends, on
-/// the reactor it is given. Belongs to the thread of that reactor, which outlives it, as does the
-/// observer.
+/// A whole balancer: accepts on its listeners and relays each connection to one of its backends.
+///
+/// It works on the reactor it is given, and, if the configuration wants more than one worker, on
+/// further reactors with a thread each, which it starts and ends itself. Belongs to the thread of
+/// the reactor it is given, which outlives it, as does the observer. That reactor has to turn while
+/// the proxy lives; destroying the proxy waits for the other threads.
 class Proxy {
 public:
     /// Opens every listener, or throws and leaves nothing open: std::system_error (cannot listen),
@@ -88,7 +93,7 @@ public:
     /// Sessions at a time, as configured or as worked out.
     [[nodiscard]] std::size_t max_connections() const noexcept;
     [[nodiscard]] std::size_t active_sessions() const noexcept;
-    [[nodiscard]] ProxyStats stats() const noexcept;
+    [[nodiscard]] ProxyStats stats() const;
     /// The addresses really listened on, in the order of the configuration: port 0 has become a
     /// number.
     [[nodiscard]] std::vector<Address> listen_addresses() const;

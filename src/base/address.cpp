@@ -128,7 +128,7 @@ std::string parse_unix_path(std::string_view text) {
 Address Address::parse(std::string_view text) {
     Address address;
     if (is_unix_text(text)) {
-        address.path_ = parse_unix_path(text);
+        address.path_ = std::make_shared<const std::string>(parse_unix_path(text));
         return address;
     }
     const HostPort where = split_host_port(text);
@@ -213,12 +213,10 @@ Address Address::from(const sockaddr_storage& raw, socklen_t length) noexcept {
         const std::size_t header = offsetof(sockaddr_un, sun_path);
         if (length > header) {
             const std::size_t room = length - header;
-            if (un.sun_path[0] == '\0') {
-                address.path_.assign(un.sun_path, room);
-                address.path_.front() = '@';
-            } else {
-                address.path_.assign(un.sun_path, strnlen(un.sun_path, room));
-            }
+            const bool abstract = un.sun_path[0] == '\0';
+            std::string path{un.sun_path, abstract ? room : strnlen(un.sun_path, room)};
+            if (abstract) path.front() = '@';
+            address.path_ = std::make_shared<const std::string>(std::move(path));
         }
     }
     return address;
@@ -232,17 +230,22 @@ socklen_t Address::to_sockaddr(sockaddr_storage& raw) const noexcept {
     case AF_UNIX: {
         auto& un = reinterpret_cast<sockaddr_un&>(raw);
         un.sun_family = AF_UNIX;
-        std::memcpy(un.sun_path, path_.data(), path_.size());
+        std::memcpy(un.sun_path, path().data(), path().size());
         const std::size_t header = offsetof(sockaddr_un, sun_path);
-        if (path_.front() != '@') return static_cast<socklen_t>(header + path_.size() + 1);
+        if (path().front() != '@') return static_cast<socklen_t>(header + path().size() + 1);
         un.sun_path[0] = '\0';  // an abstract name is as long as the length says, unix(7)
-        return static_cast<socklen_t>(header + path_.size());
+        return static_cast<socklen_t>(header + path().size());
     }
     default: return sizeof raw.ss_family;
     }
 }
 
-int Address::family() const noexcept { return path_.empty() ? inet_.any.sa_family : AF_UNIX; }
+int Address::family() const noexcept { return path_ ? AF_UNIX : inet_.any.sa_family; }
+
+const std::string& Address::path() const noexcept {
+    static const std::string none;
+    return path_ ? *path_ : none;
+}
 
 std::uint16_t Address::port() const noexcept {
     switch (family()) {
@@ -291,7 +294,7 @@ std::string Address::to_string() const {
         }
         return fmt::format("[{}%{}]:{}", host, name, port());
     }
-    default: return fmt::format("{}{}", unix_prefix, escaped(path_));
+    default: return fmt::format("{}{}", unix_prefix, escaped(path()));
     }
 }
 
@@ -305,7 +308,7 @@ bool operator==(const Address& a, const Address& b) noexcept {
         return a.inet_.v6.sin6_port == b.inet_.v6.sin6_port &&
                a.inet_.v6.sin6_scope_id == b.inet_.v6.sin6_scope_id &&
                IN6_ARE_ADDR_EQUAL(&a.inet_.v6.sin6_addr, &b.inet_.v6.sin6_addr);
-    default: return a.path_ == b.path_;
+    default: return a.path() == b.path();
     }
 }
 

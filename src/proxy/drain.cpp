@@ -18,15 +18,15 @@ std::string count_of_sessions(std::size_t count) {
 
 }  // namespace
 
-Drain::Drain(Reactor& reactor, ProxyObserver& observer, Duration timeout, Hooks hooks)
+Drain::Drain(Reactor& reactor, ProxyObserver& observer, TimePoint deadline, Hooks hooks)
     : reactor_{reactor},
       observer_{observer},
       hooks_{std::move(hooks)},
-      deadline_{timeout > Duration{0} ? reactor.now() + timeout : TimePoint::max()},
+      deadline_{deadline},
       timeout_{reactor, *this},
       message_{reactor, *this} {
     if (const std::size_t left = hooks_.sessions_left(); left > 0) {
-        if (timeout > Duration{0}) timeout_.start(timeout);
+        if (deadline_ != TimePoint::max()) timeout_.start_at(deadline_);
         tell(left);
     } else {
         reactor_.schedule(*this);

@@ -23,7 +23,8 @@ public:
         std::function<void(std::size_t reset_sessions)> on_drained;
     };
 
-    Drain(Reactor& reactor, ProxyObserver& observer, Duration timeout, Hooks hooks);
+    /// `deadline`: TimePoint::max() for never.
+    Drain(Reactor& reactor, ProxyObserver& observer, TimePoint deadline, Hooks hooks);
 
     void on_session_gone() noexcept;
 

@@ -12,6 +12,7 @@ namespace {
 // The kernel tells when a send queue has room, not when it is empty: ask, ever less often.
 constexpr Duration first_flush_poll = std::chrono::milliseconds{1};
 constexpr Duration last_flush_poll = std::chrono::milliseconds{64};
+constexpr int most_doublings = 6;
 // For a survivor that takes nothing more, where the half-close timeout is off.
 constexpr Duration longest_flush = std::chrono::seconds{60};
 
@@ -36,8 +37,8 @@ Duplex::Duplex(Reactor& reactor, Task& owner, RelayContext& context,
       server{reactor, owner},
       timer{reactor, owner},
       reactor_{reactor},
+      context_{context},
       timeouts_{timeouts},
-      turn_bytes_{context.turn_bytes()},
       up_{client.watch, server.watch, context},
       down_{server.watch, client.watch, context},
       last_progress_{reactor.now()} {}
@@ -50,17 +51,18 @@ void Duplex::begin(bool client_is_tcp, bool server_is_tcp) noexcept {
 }
 
 Next Duplex::step() noexcept {
-    if (survivor_ != nullptr) return flush_survivor();
+    if (survivor_ != Survivor::none) return flush_survivor();
 
+    const std::size_t turn_bytes = context_.turn_bytes();
     const std::uint64_t bytes_before = bytes();
     const bool up_was_over = up_.over();
     const bool down_was_over = down_.over();
-    up_.pump(turn_bytes_);
+    up_.pump(turn_bytes);
     if (up_.state() == Flow::State::destination_failed) down_.source_is_broken(up_.error());
-    down_.pump(turn_bytes_);
+    down_.pump(turn_bytes);
     if (down_.state() == Flow::State::destination_failed && !up_.over()) {
         up_.source_is_broken(down_.error());
-        up_.pump(turn_bytes_);
+        up_.pump(turn_bytes);
     }
     if (bytes() != bytes_before) last_progress_ = reactor_.now();
 
@@ -97,28 +99,28 @@ Next Duplex::judge() noexcept {
 
 Next Duplex::client_broke(int error) noexcept {
     const EndReason reason = reason_for(error, EndReason::client_rst, EndReason::client_timeout);
-    return break_off(client, server, reason, error);
+    return break_off(client, Survivor::server, reason, error);
 }
 
 Next Duplex::server_broke(int error) noexcept {
     const EndReason reason = reason_for(error, EndReason::server_rst, EndReason::server_timeout);
-    return break_off(server, client, reason, error);
+    return break_off(server, Survivor::client, reason, error);
 }
 
-Next Duplex::break_off(Side& broken, Side& survivor, EndReason reason, int error) noexcept {
+Next Duplex::break_off(Side& broken, Survivor survivor, EndReason reason, int error) noexcept {
     reason_ = reason;
     error_ = error;
     // If it is we who could not go on, its peer must not see a clean end either.
     sys::reset_on_close(broken.fd.get());
     broken.close();
-    survivor_ = &survivor;
-    flush_poll_ = first_flush_poll;
+    survivor_ = survivor;
     timer.cancel();
     return flush_survivor();
 }
 
 Next Duplex::flush_survivor() noexcept {
-    const std::size_t unsent = sys::unsent_bytes(survivor_->fd.get());
+    const Side& side = survivor_ == Survivor::client ? client : server;
+    const auto unsent = static_cast<std::uint32_t>(sys::unsent_bytes(side.fd.get()));
     if (unsent < unsent_) last_progress_ = reactor_.now();
     unsent_ = unsent;
 
@@ -129,8 +131,8 @@ Next Duplex::flush_survivor() noexcept {
         return Next::done;
     }
     if (timer.take_fired() || !timer.armed()) {
-        timer.start(flush_poll_);
-        flush_poll_ = std::min(flush_poll_ * 2, last_flush_poll);
+        timer.start(std::min(first_flush_poll * (1 << flush_polls_), last_flush_poll));
+        if (flush_polls_ < most_doublings) ++flush_polls_;
     }
     return Next::wait;
 }

@@ -63,29 +63,33 @@ public:
     Timer timer;
 
 private:
+    // The side that is to be reset once it has what was sent to it.
+    enum class Survivor : std::uint8_t { none, client, server };
+
     [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_up() + bytes_down(); }
     [[nodiscard]] Next judge() noexcept;
     [[nodiscard]] Next client_broke(int error) noexcept;
     [[nodiscard]] Next server_broke(int error) noexcept;
-    [[nodiscard]] Next break_off(Side& broken, Side& survivor, EndReason reason,
+    [[nodiscard]] Next break_off(Side& broken, Survivor survivor, EndReason reason,
                                  int error) noexcept;
     [[nodiscard]] Next flush_survivor() noexcept;
     [[nodiscard]] bool one_side_ended() const noexcept;
     [[nodiscard]] bool timed_out() noexcept;
 
+    // The order of the members is such that nothing is wasted between them: every session has this.
     Reactor& reactor_;
+    RelayContext& context_;
     const RelayTimeouts& timeouts_;
-    std::size_t turn_bytes_;
     Flow up_;
     Flow down_;
     TimePoint last_progress_;
-    Side* survivor_ = nullptr;       // to be reset once it has what was sent to it
-    std::size_t unsent_ = SIZE_MAX;  // what it had not acknowledged when last asked
-    Duration flush_poll_{0};
     Duration armed_for_{0};
-    bool half_closed_ = false;
-    EndReason reason_ = EndReason::drain;
     int error_ = 0;
+    std::uint32_t unsent_ = UINT32_MAX;  // what the survivor had not acknowledged when last asked
+    Survivor survivor_ = Survivor::none;
+    EndReason reason_ = EndReason::drain;
+    bool half_closed_ = false;
+    std::uint8_t flush_polls_ = 0;
 };
 
 }  // namespace eplb

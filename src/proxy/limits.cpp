@@ -16,10 +16,10 @@ constexpr std::size_t unlimited = 1'000'000;
 
 }  // namespace
 
-Limits work_out_limits(std::size_t available, std::size_t wanted, std::size_t listeners) {
-    const std::size_t others = reserved + listeners;
+Limits work_out_limits(std::size_t available, std::size_t wanted, std::size_t besides) {
+    const std::size_t others = reserved + besides;
     if (wanted == 0) {
-        const std::size_t kept = reserved + left_for_pipes + std::max(left_for_pipes, listeners);
+        const std::size_t kept = reserved + left_for_pipes + std::max(left_for_pipes, besides);
         if (available < kept + 2) {
             throw std::runtime_error(fmt::format(
                 "a limit of {} open files is too low: at least {} are needed; raise it (ulimit -n)",

@@ -12,9 +12,10 @@ struct Limits {
 };
 
 /// `available`: descriptors that the process may have. `wanted`: sessions, or 0 for as many as go:
-/// half of the descriptors, less 64. Throws std::runtime_error when it cannot be done.
+/// half of the descriptors, less 64. `besides`: what the proxy needs for listening sockets and for
+/// its workers. Throws std::runtime_error when it cannot be done.
 [[nodiscard]] Limits work_out_limits(std::size_t available, std::size_t wanted,
-                                     std::size_t listeners);
+                                     std::size_t besides);
 
 /// The soft limit of RLIMIT_NOFILE, getrlimit(2); at most a million, since containers often have
 /// "infinity".

@@ -13,13 +13,14 @@ bool has_path(const Address& address) noexcept {
 
 }  // namespace
 
-Listener::Listener(Reactor& reactor, Service& service, const Address& address,
-                   Acceptor::Handler on_accept, Acceptor::ShortageHandler on_shortage)
-    : service_{service},
-      acceptor_{reactor, listen_on(address), std::move(on_accept), std::move(on_shortage)},
-      address_{local_address(acceptor_.listener())} {
+Listener::Listener(Reactor& reactor, const Frontend& frontend, Fd socket,
+                   Acceptor::Handler on_accept, Acceptor::ShortageHandler on_shortage,
+                   Acceptor::Places places)
+    : frontend_{frontend},
+      acceptor_{reactor, std::move(socket), std::move(on_accept), std::move(on_shortage),
+                std::move(places)} {
     struct stat status{};
-    if (has_path(address_) && ::lstat(address_.path().c_str(), &status) == 0) {
+    if (has_path(frontend_.address) && ::lstat(frontend_.address.path().c_str(), &status) == 0) {
         device_ = status.st_dev;
         inode_ = status.st_ino;
     }
@@ -35,9 +36,9 @@ void Listener::close() {
 void Listener::remove_path() noexcept {
     if (inode_ == 0) return;
     struct stat status{};
-    if (::lstat(address_.path().c_str(), &status) == 0 && status.st_dev == device_ &&
+    if (::lstat(frontend_.address.path().c_str(), &status) == 0 && status.st_dev == device_ &&
         status.st_ino == inode_) {
-        ::unlink(address_.path().c_str());
+        ::unlink(frontend_.address.path().c_str());
     }
     inode_ = 0;
 }

@@ -1,26 +1,23 @@
 #pragma once
 
 #include "eplb/acceptor.hpp"
-#include "eplb/address.hpp"
+#include "proxy/frontend.hpp"
 
 #include <sys/types.h>
 
 namespace eplb {
 
-class Service;
-
-/// A listening socket of a service. Removes the path of a Unix socket when it is closed, unless
+/// A listening socket of a worker, on the address of a frontend. Removes the path of a Unix socket when it is closed, unless
 /// somebody has put another file there by then.
 class Listener {
 public:
-    /// Throws std::system_error.
-    Listener(Reactor& reactor, Service& service, const Address& address,
-             Acceptor::Handler on_accept, Acceptor::ShortageHandler on_shortage);
+    /// `socket` listens on the frontend's address. Throws std::system_error when it cannot be
+    /// watched.
+    Listener(Reactor& reactor, const Frontend& frontend, Fd socket, Acceptor::Handler on_accept,
+             Acceptor::ShortageHandler on_shortage, Acceptor::Places places);
     ~Listener();
 
-    [[nodiscard]] Service& service() const noexcept { return service_; }
-    /// What it really listens on.
-    [[nodiscard]] const Address& address() const noexcept { return address_; }
+    [[nodiscard]] const Frontend& frontend() const noexcept { return frontend_; }
     [[nodiscard]] Acceptor& acceptor() noexcept { return acceptor_; }
     /// Accepts what is waiting, and closes.
     void close();
@@ -28,9 +25,8 @@ public:
 private:
     void remove_path() noexcept;
 
-    Service& service_;
+    const Frontend& frontend_;
     Acceptor acceptor_;
-    Address address_;
     dev_t device_ = 0;
     ino_t inode_ = 0;
 };

@@ -1,6 +1,7 @@
 #include "eplb/pipe.hpp"
 
 #include "base/sys.hpp"
+#include "eplb/descriptor_budget.hpp"
 
 namespace eplb {
 namespace {
@@ -10,7 +11,7 @@ namespace {
 constexpr std::size_t requests_to_skip = 256;
 
 // Every pipe has a page: what to count on when the kernel does not tell.
-constexpr std::size_t least_capacity = 4096;
+constexpr std::uint32_t least_capacity = 4096;
 
 }  // namespace
 
@@ -30,24 +31,35 @@ PipePool::Lease PipePool::lease(std::size_t least) noexcept {
             destroy(std::move(pipe));
             continue;
         }
-        ++stats_.lent;
+        counters_.lent.add();
         return Lease{*this, std::move(pipe)};
     }
     if (least > 0 && skip_ > 0) {
         --skip_;
-        ++stats_.unavailable;
+        counters_.unavailable.add();
         return {};
     }
 
     Pipe pipe = create();
     if (pipe.capacity >= PipePool::useful_bytes || (pipe.capacity > 0 && pipe.capacity >= least)) {
-        ++stats_.lent;
+        counters_.lent.add();
         return Lease{*this, std::move(pipe)};
     }
-    ++stats_.unavailable;
+    counters_.unavailable.add();
     skip_ = requests_to_skip;
     if (pipe.capacity > 0) destroy(std::move(pipe));
     return {};
+}
+
+PipePool::Stats PipePool::stats() const noexcept {
+    return {
+        .open = counters_.open.value(),
+        .lent = counters_.lent.value(),
+        .created = counters_.created.value(),
+        .degraded = counters_.degraded.value(),
+        .unavailable = counters_.unavailable.value(),
+        .discarded = counters_.discarded.value(),
+    };
 }
 
 void PipePool::trim() noexcept {
@@ -67,25 +79,25 @@ PipePool::Pipe PipePool::create() noexcept {
         if (budget_ != nullptr) budget_->return_pipe();
         return {};
     }
-    ++stats_.open;
-    ++stats_.created;
+    counters_.open.add();
+    counters_.created.add();
 
     Pipe pipe{Fd{read_end}, Fd{write_end}, 0, 0};
     int size = sys::set_pipe_size(write_end, pipe_bytes_);
     // EPERM: this user has used up fs.pipe-user-pages-soft; the pipe keeps the size it came with,
     // pipe(7).
     if (size < 0) size = sys::pipe_size(write_end);
-    pipe.capacity = size > 0 ? static_cast<std::size_t>(size) : least_capacity;
-    if (pipe.capacity < useful_bytes) ++stats_.degraded;
+    pipe.capacity = size > 0 ? static_cast<std::uint32_t>(size) : least_capacity;
+    if (pipe.capacity < useful_bytes) counters_.degraded.add();
     return pipe;
 }
 
 void PipePool::take_back(Pipe pipe) noexcept {
-    --stats_.lent;
+    counters_.lent.subtract();
     if (pipe.bytes != 0) {
-        ++stats_.discarded;
+        counters_.discarded.add();
         destroy(std::move(pipe));
-    } else if (idle_.size() >= max_idle || (budget_ != nullptr && budget_->room_wanted())) {
+    } else if (idle_.size() >= max_idle || (budget_ != nullptr && budget_->pipes_in_the_way())) {
         destroy(std::move(pipe));
     } else {
         idle_.push_back(std::move(pipe));
@@ -95,7 +107,7 @@ void PipePool::take_back(Pipe pipe) noexcept {
 void PipePool::destroy(Pipe pipe) noexcept {
     pipe.read_end.reset();
     pipe.write_end.reset();
-    --stats_.open;
+    counters_.open.subtract();
     if (budget_ != nullptr) budget_->return_pipe();
 }
 

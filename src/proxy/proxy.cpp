@@ -4,11 +4,13 @@
 #include "eplb/reactor.hpp"
 #include "proxy/drain.hpp"
 #include "proxy/limits.hpp"
-#include "proxy/listener.hpp"
 #include "proxy/service.hpp"
-#include "proxy/session.hpp"
+#include "proxy/shortage_report.hpp"
+#include "proxy/worker.hpp"
+#include "proxy/worker_thread.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <fmt/format.h>
 #include <stdexcept>
@@ -17,13 +19,12 @@
 namespace eplb {
 namespace {
 
-// A shortage is felt at every attempt to accept; an operator needs to hear of it once in a while.
-constexpr Duration shortage_message_interval = std::chrono::seconds{1};
-
-std::size_t count_listeners(const Config& config) noexcept {
-    std::size_t count = 0;
-    for (const ServiceConfig& service : config.services) count += service.listen.size();
-    return count;
+// Listening sockets, and what a further worker's reactor takes.
+std::size_t descriptors_besides_sessions(const Config& config) {
+    if (config.workers == 0) throw std::invalid_argument("there has to be at least one worker");
+    std::size_t listeners = 0;
+    for (const ServiceConfig& service : config.services) listeners += service.listen.size();
+    return listeners * config.workers + 2 * (config.workers - 1);
 }
 
 // A backend that is one of our own listeners would connect us to ourselves until descriptors run
@@ -65,202 +66,228 @@ void reject_duplicate_listeners(const Config& config) {
     }
 }
 
-RelayContext::Options relay_options(const Config& config, ProxyObserver& observer) {
-    RelayContext::Options options;
-    options.mode = config.relay;
-    options.on_splice_refused = [&observer](int error) {
-        observer.on_event(LogLevel::warning, fmt::format("splice(2) refused: {}; copying instead",
-                                                         std::strerror(error)));
-    };
-    return options;
-}
-
 }  // namespace
 
-class Proxy::Impl final : public SessionHost {
+class Proxy::Impl {
 public:
     Impl(Reactor& reactor, const Config& config, ProxyObserver& observer)
         : reactor_{reactor},
           observer_{observer},
-          limits_{
-              work_out_limits(descriptor_limit(), config.max_connections, count_listeners(config))},
-          budget_{limits_.descriptors, [this] { resume_listeners(); }},
-          context_{relay_options(config, observer), &budget_} {
+          limits_{work_out_limits(descriptor_limit(), config.max_connections,
+                                  descriptors_besides_sessions(config))},
+          budget_{limits_.descriptors, limits_.sessions, [this] { on_room(); }},
+          shortages_{observer} {
         reject_duplicate_listeners(config);
         reject_loops(config);
         for (const ServiceConfig& service : config.services) {
-            services_.push_back(std::make_unique<Service>(service));
+            services_.push_back(std::make_unique<Service>(service, services_.size()));
         }
-        for (std::size_t i = 0; i < config.services.size(); ++i) {
-            for (const Address& address : config.services[i].listen)
-                add_listener(*services_[i], address);
+        shared_.relay = relay_options(config);
+        first_ = std::make_unique<Worker>(reactor, 0, shared_);
+        workers_.push_back(first_.get());
+        for (std::size_t i = 1; i < config.workers; ++i) {
+            threads_.push_back(std::make_unique<WorkerThread>(i, shared_, config.busy_poll));
+            workers_.push_back(&threads_.back()->worker());
+        }
+        first_->set_peers(workers_);
+        for (const auto& thread : threads_) {
+            thread->call([this](Worker& worker) { worker.set_peers(workers_); });
+        }
+        try {
+            for (std::size_t i = 0; i < config.services.size(); ++i) {
+                for (const Address& address : config.services[i].listen) {
+                    open_frontend(*services_[i], address);
+                }
+            }
+        } catch (...) {
+            stop_workers();
+            throw;
         }
     }
 
     ~Impl() {
         drain_.reset();
-        while (!sessions_.empty()) {
-            Session& session = sessions_.front();
-            session.reset(EndReason::drain);
-            session.retire();
-        }
-        listeners_.clear();
-        context_.pipes().trim();  // tells the budget, which would tell us
+        stop_workers();
     }
 
     Impl(const Impl&) = delete;
     Impl& operator=(const Impl&) = delete;
 
     void drain(Duration timeout, std::function<void(std::size_t)> on_drained) {
-        for (const auto& listener : listeners_) listener->close();
-        drain_ =
-            std::make_unique<Drain>(reactor_, observer_, timeout,
-                                    Drain::Hooks{.sessions_left = [this] { return active_; },
-                                                 .reset_sessions = [this] { reset_sessions(); },
-                                                 .on_drained = std::move(on_drained)});
+        draining_ = true;
+        deadline_ = timeout > Duration{0} ? reactor_.now() + timeout : TimePoint::max();
+        on_drained_ = std::move(on_drained);
+        first_->close_listeners();
+        // What they accept is counted before anybody asks how many are left; the socket that one
+        // hands to another is in that one's letters before the answer is in ours.
+        closing_ = threads_.size();
+        for (const auto& thread : threads_) {
+            thread->worker().post([this](Worker& worker) {
+                worker.close_listeners();
+                first_->post([this](Worker&) { on_closed(); });
+            });
+        }
+        if (closing_ == 0) begin_drain();
     }
 
     void reset_sessions() noexcept {
-        for (Session* session = sessions_.empty() ? nullptr : &sessions_.front();
-             session != nullptr; session = sessions_.next(*session)) {
-            session->reset(EndReason::drain);
+        if (closing_ != 0) {
+            reset_when_closed_ = true;
+            return;
+        }
+        first_->reset_sessions();
+        for (const auto& thread : threads_) {
+            thread->worker().post([](Worker& worker) { worker.reset_sessions(); });
         }
     }
 
     [[nodiscard]] std::size_t max_connections() const noexcept { return limits_.sessions; }
 
-    [[nodiscard]] ProxyStats stats() noexcept {
-        return {
-            .active_sessions = active_, .accepted = accepted_, .pipes = context_.pipes().stats()};
+    [[nodiscard]] std::size_t active_sessions() const noexcept {
+        std::size_t count = 0;
+        for (const Worker* worker : workers_) count += worker->load();
+        return count;
+    }
+
+    [[nodiscard]] ProxyStats stats() const {
+        ProxyStats stats;
+        for (const Worker* worker : workers_) {
+            stats.active_sessions += worker->load();
+            stats.sessions_by_worker.push_back(worker->load());
+            stats.accepted += worker->accepted();
+            const PipePool::Stats pipes = worker->pipe_stats();
+            stats.pipes.open += pipes.open;
+            stats.pipes.lent += pipes.lent;
+            stats.pipes.created += pipes.created;
+            stats.pipes.degraded += pipes.degraded;
+            stats.pipes.unavailable += pipes.unavailable;
+            stats.pipes.discarded += pipes.discarded;
+        }
+        return stats;
     }
 
     [[nodiscard]] std::vector<Address> listen_addresses() const {
         std::vector<Address> addresses;
-        addresses.reserve(listeners_.size());
-        for (const auto& listener : listeners_) addresses.push_back(listener->address());
+        addresses.reserve(frontends_.size());
+        for (const auto& frontend : frontends_) addresses.push_back(frontend->address);
         return addresses;
     }
 
-    // --- for the sessions
-
-    Reactor& reactor() noexcept override { return reactor_; }
-    RelayContext& relay_context() noexcept override { return context_; }
-
-    void on_starved(Session& session, int error) noexcept override {
-        if (!session.ListHook<StarvedSessions>::linked()) starved_.push_back(session);
-        pause_listeners();
-        report_shortage(error);
-        if (release_idle_pipes()) starved_.front().wake();
-    }
-
-    // Who was accepted first comes first: new clients wait while any session starves.
-    void on_room() noexcept override {
-        if (!starved_.empty()) {
-            starved_.front().wake();
-        } else {
-            resume_listeners();
-        }
-    }
-
-    void on_session_start(const SessionStart& start) noexcept override {
-        observer_.on_session_start(start);
-    }
-
-    void on_session_end(const SessionSummary& summary) noexcept override {
-        observer_.on_session_end(summary);
-    }
-
-    void on_session_gone() noexcept override {
-        --active_;
-        budget_.return_session();
-        on_room();
-        if (drain_) drain_->on_session_gone();
-    }
-
 private:
-    void add_listener(Service& service, const Address& address) {
-        const std::size_t index = listeners_.size();
-        listeners_.push_back(std::make_unique<Listener>(
-            reactor_, service, address,
-            [this, index](Fd client, const Address& peer) {
-                last_served_ = index;
-                on_accept(*listeners_[index], std::move(client), peer);
-            },
-            [this, index](int error) { on_accept_shortage(*listeners_[index], error); }));
+    RelayContext::Options relay_options(const Config& config) {
+        RelayContext::Options options;
+        options.mode = config.relay;
+        if (config.pipe_bytes != 0) options.pipe_bytes = config.pipe_bytes;
+        options.on_splice_refused = [this](int error) {
+            if (refusal_told_.exchange(true)) return;  // another worker has
+            observer_.on_event(
+                LogLevel::warning,
+                fmt::format("splice(2) refused: {}; copying instead", std::strerror(error)));
+        };
+        return options;
     }
 
-    void on_accept(Listener& listener, Fd client, const Address& peer) {
-        ++accepted_;
-        auto* const session =
-            new Session{*this, listener.service(), listener.address(), std::move(client), peer};
-        ++active_;
-        budget_.take_session();
-        sessions_.push_back(*session);
-        // Now, not in the next turn: the backend is dialled before another client is accepted.
-        reactor_.dispatch(*session);
-        if (!has_room()) pause_listeners();
-    }
+    // A socket for each worker; the kernel shares the clients out among them. For Unix sockets there
+    // is no such thing: the first worker accepts, and hands over.
+    void open_frontend(Service& service, const Address& address) {
+        const bool shared = !threads_.empty() && !address.is_unix();
+        if (shared) require_unused(address);
+        std::vector<Fd> sockets;
+        sockets.push_back(listen_on(address, {.share_port = shared}));
+        frontends_.push_back(
+            std::make_unique<Frontend>(Frontend{service, local_address(sockets.front())}));
+        const Frontend& frontend = *frontends_.back();
+        while (shared && sockets.size() < workers_.size()) {
+            sockets.push_back(listen_on(frontend.address, {.share_port = true}));
+        }
 
-    void pause_listeners() noexcept {
-        for (const auto& listener : listeners_) listener->acceptor().pause();
-        // Unless sessions are as many as may be, it is pipes on loan that we wait for.
-        if (active_ < limits_.sessions) budget_.want_room();
-    }
-
-    void on_accept_shortage(Listener& listener, int error) {
-        report_shortage(error);
-        if (release_idle_pipes()) listener.acceptor().resume();
-    }
-
-    [[nodiscard]] bool has_room() noexcept {
-        if (active_ >= limits_.sessions || !starved_.empty()) return false;
-        return budget_.has_room_for_session() ||
-               (release_idle_pipes() && budget_.has_room_for_session());
-    }
-
-    bool release_idle_pipes() noexcept {
-        const std::size_t open = context_.pipes().stats().open;
-        context_.pipes().trim();
-        return context_.pipes().stats().open < open;
-    }
-
-    // Whoever was served last comes last, or under a shared limit one listener would get every
-    // place that comes free.
-    void resume_listeners() noexcept {
-        if (!has_room()) return;
-        for (std::size_t i = 1; i <= listeners_.size(); ++i) {
-            Acceptor& acceptor = listeners_[(last_served_ + i) % listeners_.size()]->acceptor();
-            if (acceptor.paused() || acceptor.short_of_resources()) acceptor.resume();
+        first_->add_listener(frontend, std::move(sockets.front()));
+        for (std::size_t i = 1; i < sockets.size(); ++i) {
+            threads_[i - 1]->call(
+                [&](Worker& worker) { worker.add_listener(frontend, std::move(sockets[i])); });
         }
     }
 
-    void report_shortage(int error) noexcept {
-        ++shortages_;
-        if (reactor_.now() < next_shortage_message_) return;
-        next_shortage_message_ = reactor_.now() + shortage_message_interval;
-        observer_.on_event(
-            LogLevel::warning,
-            fmt::format(
-                "clients have to wait: {}; {} sessions active, {} time{} since the last such message",
-                std::strerror(error), active_, shortages_, shortages_ == 1 ? "" : "s"));
-        shortages_ = 0;
+    // Nobody accepts, so nobody hands a socket over; then nobody tells of room; then they may go,
+    // in any order.
+    void stop_workers() noexcept {
+        first_->drop_listeners();
+        stopping_ = true;
+        for (const auto& thread : threads_) {
+            thread->call([](Worker& worker) { worker.drop_listeners(); });
+        }
+        threads_.clear();
+        first_.reset();
+    }
+
+    void on_closed() {
+        if (--closing_ != 0) return;
+        begin_drain();
+        if (std::exchange(reset_when_closed_, false)) reset_sessions();
+    }
+
+    void begin_drain() {
+        drain_ = std::make_unique<Drain>(
+            reactor_, observer_, deadline_,
+            Drain::Hooks{.sessions_left = [this] { return active_sessions(); },
+                         .reset_sessions = [this] { reset_sessions(); },
+                         .on_drained = std::move(on_drained_)});
+    }
+
+    // On the thread of any worker.
+    void on_session_gone() {
+        if (!draining_) return;
+        if (threads_.empty()) {
+            if (drain_) drain_->on_session_gone();
+        } else {
+            first_->post([this](Worker&) {
+                if (drain_) drain_->on_session_gone();
+            });
+        }
+    }
+
+    void on_room() {
+        if (stopping_) return;
+        if (threads_.empty()) return first_->on_room();
+        for (Worker* const worker : workers_) {
+            worker->post([](Worker& that) { that.on_room(); });
+        }
+    }
+
+    void on_pipes_in_the_way() {
+        if (stopping_ || threads_.empty()) return;  // a single one has closed its own
+        for (Worker* const worker : workers_) {
+            worker->post([](Worker& that) { that.trim_pipes(); });
+        }
     }
 
     Reactor& reactor_;
     ProxyObserver& observer_;
     const Limits limits_;
     DescriptorBudget budget_;
-    RelayContext context_;
+    ShortageReport shortages_;
     std::vector<std::unique_ptr<Service>> services_;
-    std::vector<std::unique_ptr<Listener>> listeners_;  // sessions refer to their addresses
-    IntrusiveList<Session, AllSessions> sessions_;
-    IntrusiveList<Session, StarvedSessions> starved_;
+    std::vector<std::unique_ptr<Frontend>> frontends_;
+    Worker::Shared shared_{.observer = observer_,
+                           .budget = budget_,
+                           .shortages = shortages_,
+                           .services = services_,
+                           .relay = {},
+                           .on_session_gone = [this] { on_session_gone(); },
+                           .on_pipes_in_the_way = [this] { on_pipes_in_the_way(); }};
+    std::unique_ptr<Worker> first_;  // on the reactor that we were given
+    std::vector<std::unique_ptr<WorkerThread>> threads_;
+    std::vector<Worker*> workers_;  // all of them; does not change once one accepts
+    std::atomic<bool> refusal_told_{false};
+    std::atomic<bool> stopping_{false};
+
+    // Of a drain:
+    std::atomic<bool> draining_{false};
+    std::size_t closing_ = 0;  // workers whose listeners are not closed yet
+    bool reset_when_closed_ = false;
+    TimePoint deadline_;
+    std::function<void(std::size_t)> on_drained_;
     std::unique_ptr<Drain> drain_;
-    std::size_t active_ = 0;
-    std::uint64_t accepted_ = 0;
-    std::size_t last_served_ = 0;
-    std::uint64_t shortages_ = 0;
-    TimePoint next_shortage_message_{};
 };
 
 Proxy::Proxy(Reactor& reactor, const Config& config, ProxyObserver& observer)
@@ -272,8 +299,8 @@ void Proxy::drain(Duration timeout, std::function<void(std::size_t)> on_drained)
 }
 void Proxy::reset_sessions() noexcept { impl_->reset_sessions(); }
 std::size_t Proxy::max_connections() const noexcept { return impl_->max_connections(); }
-std::size_t Proxy::active_sessions() const noexcept { return impl_->stats().active_sessions; }
-ProxyStats Proxy::stats() const noexcept { return impl_->stats(); }
+std::size_t Proxy::active_sessions() const noexcept { return impl_->active_sessions(); }
+ProxyStats Proxy::stats() const { return impl_->stats(); }
 std::vector<Address> Proxy::listen_addresses() const { return impl_->listen_addresses(); }
 
 }  // namespace eplb

@@ -1,14 +1,13 @@
 #include "proxy/service.hpp"
 
-#include <algorithm>
 #include <fmt/format.h>
 #include <fstream>
 #include <stdexcept>
 
 namespace eplb {
 
-Service::Service(const ServiceConfig& config)
-    : balancer_{std::make_unique<RoundRobin>()},
+Service::Service(const ServiceConfig& config, std::size_t index)
+    : index_{index},
       connect_timeout_{config.connect_timeout},
       timeouts_{config.idle_timeout, config.half_close_timeout} {
     for (const BackendConfig& backend : config.backends) {
@@ -25,8 +24,6 @@ Service::Service(const ServiceConfig& config)
         throw std::invalid_argument(
             fmt::format("service \"{}\" has no backend with a weight above 0", config.name));
     }
-    remaining_.reserve(usable_.size());
-    balancer_->prepare(backends_.size());
 
     std::ifstream range{"/proc/sys/net/ipv4/ip_local_port_range"};
     std::uint16_t first = 0;
@@ -35,18 +32,6 @@ Service::Service(const ServiceConfig& config)
         first_ephemeral_port_ = first;
         last_ephemeral_port_ = last;
     }
-}
-
-Backend* Service::pick(const Address& client, std::span<const FailedAttempt> failed) noexcept {
-    if (failed.empty()) return balancer_->pick(usable_, client);
-    remaining_.clear();
-    std::copy_if(usable_.begin(), usable_.end(), std::back_inserter(remaining_),
-                 [&](const Backend* backend) {
-                     return std::none_of(
-                         failed.begin(), failed.end(),
-                         [&](const FailedAttempt& attempt) { return attempt.backend == backend; });
-                 });
-    return balancer_->pick(remaining_, client);
 }
 
 bool Service::may_connect_to_itself(const Backend& backend) const noexcept {

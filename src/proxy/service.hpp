@@ -1,11 +1,10 @@
 #pragma once
 
 #include "eplb/backend.hpp"
-#include "eplb/balancer.hpp"
 #include "eplb/config.hpp"
-#include "eplb/proxy.hpp"
 #include "eplb/relay.hpp"
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -13,17 +12,18 @@
 
 namespace eplb {
 
-/// The backends that the clients of some listeners share, how they are shared out, and the
-/// service's limits.
+/// The backends that the clients of some listeners share, and the service's limits. Any thread may
+/// ask: nothing but the counts of the backends changes.
 class Service {
 public:
-    /// Throws std::invalid_argument when there is no backend that could take a session.
-    explicit Service(const ServiceConfig& config);
+    /// `index`: its place among the services. Throws std::invalid_argument when there is no backend
+    /// that could take a session.
+    Service(const ServiceConfig& config, std::size_t index);
 
-    /// Whom the balancer gives to `client`, leaving out those that failed it; nullptr: nobody is
-    /// left.
-    [[nodiscard]] Backend* pick(const Address& client,
-                                std::span<const FailedAttempt> failed) noexcept;
+    [[nodiscard]] std::size_t index() const noexcept { return index_; }
+    [[nodiscard]] std::size_t backend_count() const noexcept { return backends_.size(); }
+    /// Those with a weight.
+    [[nodiscard]] std::span<Backend* const> usable() const noexcept { return usable_; }
 
     /// Whether a connection to `backend`, if nobody listens there, could be given the backend's own
     /// port as its local one, and so be connected to itself (simultaneous open, RFC 9293, 3.5).
@@ -33,10 +33,9 @@ public:
     [[nodiscard]] const RelayTimeouts& timeouts() const noexcept { return timeouts_; }
 
 private:
+    std::size_t index_;
     std::vector<std::unique_ptr<Backend>> backends_;
-    std::vector<Backend*> usable_;     // with a weight
-    std::vector<Backend*> remaining_;  // scratch for pick()
-    std::unique_ptr<Balancer> balancer_;
+    std::vector<Backend*> usable_;
     Duration connect_timeout_;
     RelayTimeouts timeouts_;
     std::uint16_t first_ephemeral_port_ = 0;

@@ -3,8 +3,10 @@
 #include "base/socket_options.hpp"
 #include "base/sys.hpp"
 #include "eplb/reactor.hpp"
+#include "proxy/service.hpp"
 
 #include <cerrno>
+#include <utility>
 
 namespace eplb {
 namespace {
@@ -53,13 +55,11 @@ EndReason reason_of(const FailedAttempt& attempt) noexcept {
 
 }  // namespace
 
-Session::Session(SessionHost& host, Service& service, const Address& listener, Fd client,
-                 const Address& peer)
+Session::Session(SessionHost& host, const Frontend& frontend, Fd client, const Address& peer)
     : host_{host},
-      service_{service},
-      listener_{listener},
+      frontend_{frontend},
       client_{peer},
-      duplex_{host.reactor(), *this, host.relay_context(), service.timeouts()},
+      duplex_{host.reactor(), *this, host.relay_context(), frontend.service.timeouts()},
       accepted_{host.reactor().now()} {
     duplex_.client.fd = std::move(client);
 }
@@ -78,9 +78,9 @@ Next Session::run() noexcept {
 void Session::retire() noexcept {
     host_.on_session_end({
         .client = client_,
-        .listener = listener_,
+        .listener = frontend_.address,
         .backend = backend_.get(),
-        .failed_attempts = failed_,
+        .failed_attempts = failed(),
         .bytes_up = duplex_.bytes_up(),
         .bytes_down = duplex_.bytes_down(),
         .connect_time = connect_time_,
@@ -88,9 +88,7 @@ void Session::retire() noexcept {
         .reason = duplex_.reason(),
         .error = duplex_.error(),
     });
-    SessionHost& host = host_;
-    delete this;
-    host.on_session_gone();
+    host_.destroy(*this);
 }
 
 void Session::reset(EndReason reason) noexcept {
@@ -107,10 +105,10 @@ Next Session::begin() noexcept {
 }
 
 Next Session::connect_to_next() noexcept {
-    const Duration limit = service_.connect_timeout();
+    const Duration limit = service().connect_timeout();
     for (;;) {
-        if (!failed_.empty() && limit > Duration{0} && age() >= 2 * limit) return give_up();
-        Backend* const backend = service_.pick(client_, failed_);
+        if (failed_ && limit > Duration{0} && age() >= 2 * limit) return give_up();
+        Backend* const backend = host_.pick(service(), client_, failed());
         if (backend == nullptr) return give_up();
         backend_ = Backend::Lease{*backend};
         if (const std::optional<Next> next = connect_to_backend()) return *next;
@@ -123,7 +121,7 @@ std::optional<Next> Session::connect_to_backend() noexcept {
     const int error = start_connecting(*backend_.get());
     if (error == 0) return connected();
     if (error == EINPROGRESS) {
-        const Duration limit = service_.connect_timeout();
+        const Duration limit = service().connect_timeout();
         if (limit > Duration{0}) duplex_.timer.start(limit);
         return Next::wait;
     }
@@ -175,7 +173,7 @@ Next Session::check_connection() noexcept {
 
 bool Session::is_connected_to_itself() const noexcept {
     const Backend& backend = *backend_.get();
-    if (!service_.may_connect_to_itself(backend)) return false;
+    if (!service().may_connect_to_itself(backend)) return false;
     sockaddr_storage raw{};
     socklen_t length = sizeof raw;
     return sys::local_address(duplex_.server.fd.get(), raw, length) == 0 &&
@@ -185,15 +183,15 @@ bool Session::is_connected_to_itself() const noexcept {
 Next Session::connected() noexcept {
     connect_time_ = age();
     phase_ = Phase::relaying;
-    duplex_.begin(!listener_.is_unix(), !backend_.get()->address().is_unix());
-    host_.on_session_start({client_, listener_, *backend_.get(), connect_time_});
+    duplex_.begin(!frontend_.address.is_unix(), !backend_.get()->address().is_unix());
+    host_.on_session_start({client_, frontend_.address, *backend_.get(), connect_time_});
     if (phase_ != Phase::relaying) return Next::done;  // whoever was told had it reset
     return duplex_.step();
 }
 
 Next Session::starve(int error) noexcept {
     duplex_.server.close();
-    const Duration limit = service_.connect_timeout();
+    const Duration limit = service().connect_timeout();
     if (limit > Duration{0} && age() >= limit) {
         attempt_failed(error);
         return give_up();
@@ -201,7 +199,7 @@ Next Session::starve(int error) noexcept {
     phase_ = Phase::starved;
     woken_ = false;
     duplex_.timer.start(starved_retry);
-    host_.on_starved(*this, error);
+    host_.on_starved(*this, std::exchange(starving_, true), error);
     return Next::wait;
 }
 
@@ -211,11 +209,12 @@ Next Session::try_again() noexcept {
     duplex_.timer.cancel();
     const std::optional<Next> outcome = connect_to_backend();
     const Next next = outcome ? *outcome : connect_to_next();
-    if (phase_ != Phase::starved) {
-        ListHook<StarvedSessions>::unlink();
-        host_.on_room();
-    }
+    if (phase_ != Phase::starved) provided();
     return next;
+}
+
+void Session::provided() noexcept {
+    if (std::exchange(starving_, false)) host_.on_provided(*this);
 }
 
 void Session::wake() noexcept {
@@ -226,23 +225,29 @@ void Session::wake() noexcept {
 void Session::attempt_failed(int error) noexcept {
     Backend& backend = *backend_.get();
     if (is_backends_fault(error, backend.address().is_unix())) backend.count_failure();
-    failed_.push_back({&backend, error});
+    if (!failed_) failed_ = std::make_unique<std::vector<FailedAttempt>>();
+    failed_->push_back({&backend, error});
     duplex_.timer.cancel();
     duplex_.server.close();
     backend_ = {};
 }
 
 Next Session::give_up() noexcept {
-    if (failed_.empty()) return end(EndReason::no_backend);
-    return end(reason_of(failed_.back()), failed_.back().error);
+    if (!failed_) return end(EndReason::no_backend);
+    return end(reason_of(failed_->back()), failed_->back().error);
 }
 
 Next Session::end(EndReason reason, int error) noexcept {
     if (phase_ != Phase::relaying) connect_time_ = age();
     phase_ = Phase::ended;
-    ListHook<StarvedSessions>::unlink();
     duplex_.reset(reason, error);
+    provided();
     return Next::done;
+}
+
+const std::vector<FailedAttempt>& Session::failed() const noexcept {
+    static const std::vector<FailedAttempt> none;
+    return failed_ ? *failed_ : none;
 }
 
 Duration Session::age() const noexcept { return host_.reactor().now() - accepted_; }

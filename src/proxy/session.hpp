@@ -3,35 +3,35 @@
 #include "eplb/proxy.hpp"
 #include "eplb/task.hpp"
 #include "proxy/duplex.hpp"
-#include "proxy/service.hpp"
+#include "proxy/frontend.hpp"
 
 #include <cstdint>
+#include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 namespace eplb {
 
 class Session;
 
-/// Marks the hook by which the proxy lists all of its sessions.
-struct AllSessions;
-/// Marks the hook by which it lists those that wait for descriptors or memory.
-struct StarvedSessions;
-
 /// What a session needs of the proxy that it is part of.
 class SessionHost {
 public:
     [[nodiscard]] virtual Reactor& reactor() noexcept = 0;
     [[nodiscard]] virtual RelayContext& relay_context() noexcept = 0;
-    /// It has to wait for a resource that this machine is short of, and is to be listed until it is
-    /// woken.
-    virtual void on_starved(Session& session, int error) noexcept = 0;
-    /// Descriptors or memory may have come free: a starved session got what it waited for.
-    virtual void on_room() noexcept = 0;
+    /// A backend of `service` that is not among those that `failed`; nullptr: none is left.
+    [[nodiscard]] virtual Backend* pick(const Service& service, const Address& client,
+                                        std::span<const FailedAttempt> failed) noexcept = 0;
+    /// It has to wait for a resource that this machine is short of, and is to be woken when some
+    /// may have come free. `again`: it still has to.
+    virtual void on_starved(Session& session, bool again, int error) noexcept = 0;
+    /// A starved session got what it waited for, or waits no more.
+    virtual void on_provided(Session& session) noexcept = 0;
     virtual void on_session_start(const SessionStart& start) noexcept = 0;
     virtual void on_session_end(const SessionSummary& summary) noexcept = 0;
-    /// After the session is gone and its descriptors are closed.
-    virtual void on_session_gone() noexcept = 0;
+    /// The session is over, and is to be destroyed.
+    virtual void destroy(Session& session) noexcept = 0;
 
 protected:
     ~SessionHost() = default;
@@ -47,12 +47,11 @@ protected:
 ///
 /// No byte of the client is read before a backend answered, so trying another one loses nothing.
 /// The client's FIN is not looked at until then either: whoever sends a request and closes still
-/// wants the answer. Allocated with new; deletes itself when it retires.
-class Session final : public Task, public ListHook<AllSessions>, public ListHook<StarvedSessions> {
+/// wants the answer. Belongs to its host, which destroys it when it retires.
+class Session final : public Task, public ListHook<Session> {
 public:
-    /// `listener` outlives the session, as do the others. The session begins in its first run().
-    Session(SessionHost& host, Service& service, const Address& listener, Fd client,
-            const Address& peer);
+    /// `host` and `frontend` outlive the session, which begins in its first run().
+    Session(SessionHost& host, const Frontend& frontend, Fd client, const Address& peer);
 
     Next run() noexcept override;
     void retire() noexcept override;
@@ -74,22 +73,26 @@ private:
     [[nodiscard]] bool is_connected_to_itself() const noexcept;
     Next connected() noexcept;
     Next starve(int error) noexcept;
+    void provided() noexcept;
     void attempt_failed(int error) noexcept;
     Next give_up() noexcept;
     Next end(EndReason reason, int error = 0) noexcept;
     [[nodiscard]] Duration age() const noexcept;
 
+    [[nodiscard]] const std::vector<FailedAttempt>& failed() const noexcept;
+    [[nodiscard]] const Service& service() const noexcept { return frontend_.service; }
+
     SessionHost& host_;
-    Service& service_;
-    const Address& listener_;
+    const Frontend& frontend_;
     Address client_;
     Duplex duplex_;
     Backend::Lease backend_;
-    std::vector<FailedAttempt> failed_;
+    std::unique_ptr<std::vector<FailedAttempt>> failed_;  // few sessions have any
     TimePoint accepted_;
     Duration connect_time_{0};
     Phase phase_ = Phase::fresh;
     bool woken_ = false;
+    bool starving_ = false;  // the host was told so
 };
 
 }  // namespace eplb

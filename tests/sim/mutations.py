@@ -55,7 +55,7 @@ MUTATIONS = [
     ),
     (
         "a pipe with bytes in it goes back to the pool", "src/proxy/pipe.cpp", SEEDS,
-        [("        ++stats_.discarded;\n        destroy(std::move(pipe));\n",
+        [("        counters_.discarded.add();\n        destroy(std::move(pipe));\n",
           "        pipe.bytes = 0;\n        idle_.push_back(std::move(pipe));\n")],
     ),
     (

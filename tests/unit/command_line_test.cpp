@@ -4,6 +4,7 @@
 
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -107,10 +108,27 @@ TEST_CASE("command line: host names are looked up", "[app][command_line]") {
 }
 
 TEST_CASE("command line: timeouts, limits and modes are read", "[app][command_line]") {
-    const CommandLine line =
-        parse_with({"--connect-timeout", "250ms", "--idle-timeout=2h", "--half-close-timeout",
-                    "off", "--drain-timeout", "1m", "--max-connections", "1000", "--relay",
-                    "splice", "--log-level", "debug", "--log-format", "json"});
+    const CommandLine line = parse_with({"--connect-timeout",
+                                         "250ms",
+                                         "--idle-timeout=2h",
+                                         "--half-close-timeout",
+                                         "off",
+                                         "--drain-timeout",
+                                         "1m",
+                                         "--max-connections",
+                                         "1000",
+                                         "--relay",
+                                         "splice",
+                                         "--log-level",
+                                         "debug",
+                                         "--log-format",
+                                         "json",
+                                         "--workers",
+                                         "3",
+                                         "--pipe-size",
+                                         "1MiB",
+                                         "--busy-poll",
+                                         "50us"});
     const ServiceConfig& service = line.config.services.at(0);
     CHECK(service.connect_timeout == 250ms);
     CHECK(service.idle_timeout == 2h);
@@ -120,7 +138,14 @@ TEST_CASE("command line: timeouts, limits and modes are read", "[app][command_li
     CHECK(line.config.relay == RelayMode::splice);
     CHECK(line.log_level == LogLevel::debug);
     CHECK(line.log_format == LogFormat::json);
+    CHECK(line.config.workers == 3);
+    CHECK(line.config.pipe_bytes == 1024 * 1024);
+    CHECK(line.config.busy_poll == 50us);
 
+    CHECK(parse_with({}).config.workers == 1);
+    CHECK(parse_with({}).config.busy_poll == Duration{0});
+    CHECK(parse_with({"-w", "256"}).config.workers == 256);
+    CHECK(parse_with({"-w", "auto"}).config.workers == std::thread::hardware_concurrency());
     CHECK(parse_with({"--relay", "copy"}).config.relay == RelayMode::copy);
     CHECK(parse_with({"--relay", "auto"}).config.relay == RelayMode::automatic);
     CHECK(parse_with({"--log-level", "warning"}).log_level == LogLevel::warning);
@@ -196,6 +221,14 @@ TEST_CASE("command line: a bad value is told with its option and its text", "[ap
         {{"--max-connections", "18446744073709551616"}, {"--max-connections"}},
         {{"--relay", "spilce"}, {"--relay", "spilce", "did you mean \"splice\""}},
         {{"--relay", "AUTO"}, {"--relay", "AUTO"}},
+        {{"--workers", "0"}, {"--workers", "\"0\"", "1 to 256", "auto"}},
+        {{"-w", "257"}, {"--workers", "257"}},
+        {{"-w", "all"}, {"--workers", "all", "auto"}},
+        {{"--pipe-size", "big"}, {"--pipe-size", "big", "64KiB"}},
+        {{"--pipe-size", "4KiB"}, {"--pipe-size", "4KiB", "64KiB", "16MiB"}},
+        {{"--pipe-size", "17MiB"}, {"--pipe-size", "17MiB", "64KiB", "16MiB"}},
+        {{"--busy-poll", "50"}, {"--busy-poll", "50"}},
+        {{"--busy-poll", "2s"}, {"--busy-poll", "2s", "1s"}},
         {{"--log-level", "verbose"}, {"--log-level", "verbose", "debug"}},
         {{"--log-format", "xml"}, {"--log-format", "xml", "json"}},
     };

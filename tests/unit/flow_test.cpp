@@ -1,5 +1,6 @@
 #include "eplb/flow.hpp"
 
+#include "eplb/descriptor_budget.hpp"
 #include "eplb/reactor.hpp"
 #include "support/catch.hpp"
 #include "support/function_task.hpp"
@@ -73,7 +74,7 @@ public:
         loop.add(receiver);
     }
 
-    [[nodiscard]] const PipePool::Stats& pipes() { return context.pipes().stats(); }
+    [[nodiscard]] PipePool::Stats pipes() { return context.pipes().stats(); }
 
     ManualClock clock;
     Reactor reactor{clock};

@@ -1,5 +1,6 @@
 #include "eplb/pipe.hpp"
 
+#include "eplb/descriptor_budget.hpp"
 #include "support/catch.hpp"
 #include "support/net.hpp"
 #include "support/process.hpp"
@@ -23,86 +24,17 @@ bool holds_bytes(int read_end) {
     return ::read(read_end, &byte, 1) == 1;
 }
 
-// Takes all that there is room for.
-std::size_t sessions_that_fit(DescriptorBudget& budget) {
-    std::size_t count = 0;
-    for (; budget.has_room_for_session(); ++count) budget.take_session();
-    return count;
-}
-
 }  // namespace
-
-TEST_CASE("descriptor budget: sessions get two descriptors each, until there are none",
-          "[proxy][pipe]") {
-    DescriptorBudget budget{5};
-    CHECK(sessions_that_fit(budget) == 2);
-    CHECK_FALSE(budget.has_room_for_session());
-    budget.return_session();
-    CHECK(sessions_that_fit(budget) == 1);
-
-    CHECK_FALSE(DescriptorBudget{1}.has_room_for_session());
-    CHECK_FALSE(DescriptorBudget{0}.has_room_for_session());
-    CHECK_FALSE(DescriptorBudget{0}.take_pipe());
-}
-
-TEST_CASE(
-    "descriptor budget: pipes take at most half of what sessions leave, and never the last place",
-    "[proxy][pipe]") {
-    for (std::size_t total = 0; total < 200; ++total) {
-        for (std::size_t sessions = 0; sessions <= total / 2; sessions += 7) {
-            CAPTURE(total, sessions);
-            DescriptorBudget budget{total};
-            for (std::size_t i = 0; i < sessions; ++i) budget.take_session();
-            const std::size_t left = total - 2 * sessions;
-            std::size_t pipes = 0;
-            while (budget.take_pipe()) ++pipes;
-            REQUIRE(2 * pipes <= left / 2);
-            if (pipes > 0) REQUIRE(budget.has_room_for_session());
-            if (left >= 8) REQUIRE(pipes > 0);
-            for (std::size_t i = 0; i < pipes; ++i) budget.return_pipe();
-            for (std::size_t i = 0; i < sessions; ++i) budget.return_session();
-            REQUIRE(sessions_that_fit(budget) == total / 2);  // all of it is back
-        }
-    }
-}
-
-TEST_CASE("descriptor budget: who waits for room is told of the first pipe that makes some, once",
-          "[proxy][pipe]") {
-    int told = 0;
-    DescriptorBudget budget{8, [&] { ++told; }};
-    REQUIRE(budget.take_pipe());
-    REQUIRE(budget.take_pipe());
-    CHECK_FALSE(budget.take_pipe());
-    CHECK(sessions_that_fit(budget) == 2);
-    budget.return_pipe();
-    CHECK(told == 0);  // nobody waits
-    CHECK(sessions_that_fit(budget) == 1);
-
-    budget.want_room();
-    CHECK(budget.room_wanted());
-    budget.return_pipe();
-    CHECK(told == 1);
-    CHECK_FALSE(budget.room_wanted());
-}
-
-TEST_CASE("descriptor budget: where there is room, there is nothing to wait for", "[proxy][pipe]") {
-    int told = 0;
-    DescriptorBudget budget{8, [&] { ++told; }};
-    REQUIRE(budget.take_pipe());
-    budget.want_room();
-    CHECK_FALSE(budget.room_wanted());
-    budget.return_pipe();
-    CHECK(told == 0);
-}
 
 TEST_CASE("pipe pool: while somebody waits for room, a pipe that comes back is closed",
           "[proxy][pipe]") {
     int told = 0;
-    DescriptorBudget budget{4, [&] { ++told; }};
+    DescriptorBudget budget{4, DescriptorBudget::unlimited, [&] { ++told; }};
     PipePool pool{pipe_bytes, &budget};
     PipePool::Lease lease = pool.lease();
     REQUIRE(lease);
-    CHECK(sessions_that_fit(budget) == 1);
+    REQUIRE(budget.take_session());
+    REQUIRE_FALSE(budget.take_session());
     budget.want_room();
     lease.give_back();
     CHECK(pool.stats().open == 0);
@@ -242,7 +174,7 @@ TEST_CASE("pipe pool: closes everything when it dies", "[proxy][pipe]") {
         CHECK(descriptors.leaked() == 2);
     }
     CHECK(descriptors.leaked() == 0);
-    for (int i = 0; i < 50; ++i) budget.take_session();  // the pipe was returned
+    for (int i = 0; i < 50; ++i) REQUIRE(budget.take_session());  // the pipe was returned
 }
 
 TEST_CASE("pipe pool: the budget is respected, and idle pipes count", "[proxy][pipe]") {
@@ -259,10 +191,10 @@ TEST_CASE("pipe pool: the budget is respected, and idle pipes count", "[proxy][p
     leases.clear();
     CHECK(pool.stats().open == 5);
     int sessions = 0;
-    for (; budget.has_room_for_session(); ++sessions) budget.take_session();
+    for (; budget.has_room_for_session(); ++sessions) REQUIRE(budget.take_session());
     CHECK(sessions == 5);
     pool.trim();
-    for (; budget.has_room_for_session(); ++sessions) budget.take_session();
+    for (; budget.has_room_for_session(); ++sessions) REQUIRE(budget.take_session());
     CHECK(sessions == 10);
     CHECK_FALSE(pool.lease());
 }
@@ -298,7 +230,7 @@ TEST_CASE("pipe pool: without descriptors there is none, and the budget is not c
     CHECK(pool.stats().unavailable == 2);
     CHECK(pool.stats().open == 0);
     CHECK(descriptors.leaked() == 0);
-    for (int i = 0; i < 50; ++i) budget.take_session();
+    for (int i = 0; i < 50; ++i) REQUIRE(budget.take_session());
 }
 
 TEST_CASE("pipe pool: a pipe that is too small for the borrower is not lent to it",

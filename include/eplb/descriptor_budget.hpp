@@ -1,0 +1,68 @@
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <utility>
+
+namespace eplb {
+
+/// Shares the process's descriptors out between sessions, which come first, and pipes, which only
+/// make sessions faster: whoever gets no pipe copies. So a pipe can never cause EMFILE in the
+/// middle of a session, and idle pipes never keep a client waiting.
+///
+/// Any thread may call anything: the workers of a proxy share one. Taking and returning is one
+/// atomic operation.
+class DescriptorBudget {
+public:
+    static constexpr std::size_t per_session = 2;
+    static constexpr std::size_t per_pipe = 2;
+    static constexpr std::size_t unlimited = std::numeric_limits<std::uint32_t>::max();
+
+    /// `descriptors`: how many there are for sessions and pipes together. `on_room` is called, on
+    /// the thread that returned something, when there is room for a session again and somebody had
+    /// said want_room() since it was last called.
+    explicit DescriptorBudget(std::size_t descriptors, std::size_t max_sessions = unlimited,
+                              std::function<void()> on_room = {})
+        : descriptors_{descriptors}, max_sessions_{max_sessions}, on_room_{std::move(on_room)} {}
+
+    /// False when there are as many sessions as may be, or no descriptors for one more.
+    [[nodiscard]] bool take_session() noexcept;
+    void return_session() noexcept;
+    /// Pipes get at most half of what the sessions of the moment leave.
+    [[nodiscard]] bool take_pipe() noexcept;
+    void return_pipe() noexcept;
+
+    /// Asks to be told of room. Ask again for a session after it: what was returned just before is
+    /// not told. Returns whether nobody else had asked yet.
+    bool want_room() noexcept { return !room_wanted_.exchange(true); }
+    [[nodiscard]] bool has_room_for_session() const noexcept { return fits_session(use_.load()); }
+    /// A session waits only because pipes have the descriptors: a pipe that comes back is better
+    /// closed than kept.
+    [[nodiscard]] bool pipes_in_the_way() const noexcept;
+    [[nodiscard]] std::size_t sessions() const noexcept { return use_.load().sessions; }
+
+private:
+    struct Use {
+        std::uint32_t sessions = 0;
+        std::uint32_t pipes = 0;
+    };
+
+    [[nodiscard]] std::size_t left_by(Use use) const noexcept {
+        return descriptors_ - use.sessions * per_session - use.pipes * per_pipe;
+    }
+    [[nodiscard]] bool fits_session(Use use) const noexcept {
+        return use.sessions < max_sessions_ && left_by(use) >= per_session;
+    }
+    void tell_if_wanted() noexcept;
+
+    std::size_t descriptors_;
+    std::size_t max_sessions_;
+    std::function<void()> on_room_;
+    std::atomic<Use> use_{Use{}};
+    std::atomic<bool> room_wanted_{false};
+};
+
+}  // namespace eplb

@@ -1,0 +1,92 @@
+#include "proxy/worker_thread.hpp"
+
+#include "eplb/reactor.hpp"
+
+#include <csignal>
+#include <exception>
+#include <fmt/format.h>
+#include <future>
+#include <pthread.h>
+#include <system_error>
+#include <utility>
+
+namespace eplb {
+namespace {
+
+// For as long as a thread is being started, which inherits the mask.
+class SignalsBlocked {
+public:
+    SignalsBlocked() noexcept {
+        sigset_t all;
+        sigfillset(&all);
+        for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS}) {
+            sigdelset(&all, fault);
+        }
+        pthread_sigmask(SIG_SETMASK, &all, &before_);
+    }
+    ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+    SignalsBlocked(const SignalsBlocked&) = delete;
+    SignalsBlocked& operator=(const SignalsBlocked&) = delete;
+
+private:
+    sigset_t before_{};
+};
+
+}  // namespace
+
+WorkerThread::WorkerThread(std::size_t index, const Worker::Shared& shared, Duration busy_poll) {
+    std::promise<void> ready;
+    std::future<void> is_ready = ready.get_future();
+    auto live = [this, index, &shared, busy_poll, ready = std::move(ready)]() mutable {
+        pthread_setname_np(pthread_self(), fmt::format("eplb-{}", index).c_str());
+        std::exception_ptr failure;
+        try {
+            Reactor reactor;
+            reactor.set_busy_poll(busy_poll);
+            Worker worker{reactor, index, shared};
+            reactor_ = &reactor;
+            worker_ = &worker;
+            ready.set_value();
+            reactor.run();
+            return;
+        } catch (...) {
+            // Once it serves, there is no one to tell, and no way to go on without its sessions.
+            if (worker_ != nullptr) std::terminate();
+            failure = std::current_exception();
+        }
+        ready.set_exception(std::move(failure));
+    };
+    try {
+        const SignalsBlocked blocked;
+        thread_ = std::thread{std::move(live)};
+    } catch (const std::system_error& error) {
+        throw fmt::system_error(error.code().value(), "cannot start the thread of worker {}",
+                                index + 1);
+    }
+    try {
+        is_ready.get();
+    } catch (...) {
+        thread_.join();
+        throw;
+    }
+}
+
+WorkerThread::~WorkerThread() {
+    reactor_->stop();
+    thread_.join();
+}
+
+void WorkerThread::call(const std::function<void(Worker&)>& fn) {
+    std::promise<void> done;
+    worker_->post([&](Worker& worker) {
+        try {
+            fn(worker);
+            done.set_value();
+        } catch (...) {
+            done.set_exception(std::current_exception());
+        }
+    });
+    done.get_future().get();
+}
+
+}  // namespace eplb

@@ -1,0 +1,37 @@
+#pragma once
+
+#include "eplb/clock.hpp"
+#include "proxy/worker.hpp"
+
+#include <cstddef>
+#include <functional>
+#include <thread>
+
+namespace eplb {
+
+class Reactor;
+
+/// A thread with a reactor and a worker on it. All signals but those of faults are blocked there:
+/// they are for the threads that the process had before.
+class WorkerThread {
+public:
+    /// Returns when the worker is there; throws what making it threw. `shared` outlives it.
+    WorkerThread(std::size_t index, const Worker::Shared& shared, Duration busy_poll);
+    /// Ends the thread after the turn in progress, and resets the worker's sessions. Nobody may
+    /// post to the worker any more.
+    ~WorkerThread();
+    WorkerThread(const WorkerThread&) = delete;
+    WorkerThread& operator=(const WorkerThread&) = delete;
+
+    /// For what any thread may do with it.
+    [[nodiscard]] Worker& worker() noexcept { return *worker_; }
+    /// Runs `fn` on the thread and waits for it; throws what it threw.
+    void call(const std::function<void(Worker&)>& fn);
+
+private:
+    Reactor* reactor_ = nullptr;
+    Worker* worker_ = nullptr;
+    std::thread thread_;
+};
+
+}  // namespace eplb
