@@ -2,7 +2,9 @@
 
 #include "app/version.hpp"
 #include "base/duration.hpp"
+#include "base/size.hpp"
 #include "base/suggest.hpp"
+#include "eplb/flow.hpp"
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -12,12 +14,18 @@
 #include <cstdint>
 #include <fmt/format.h>
 #include <string_view>
+#include <thread>
 #include <utility>
 
 namespace eplb::app {
 namespace {
 
 constexpr std::uint32_t max_weight = 65535;
+constexpr std::size_t max_workers = 256;
+// Less than this is not worth a splice(2); more than this is not to be had, pipe(7).
+constexpr std::uint64_t least_pipe_bytes = PipePool::useful_bytes;
+constexpr std::uint64_t most_pipe_bytes = 16 * 1024 * 1024;
+constexpr Duration most_busy_poll = std::chrono::seconds{1};
 constexpr std::string_view example = "eplb -l :5555 -b 127.0.0.1:3306 -b 127.0.0.1:3307";
 
 // Everything as it was typed: what it means is decided below, where the message can name the
@@ -29,8 +37,11 @@ struct RawOptions {
     std::string idle_timeout = "off";
     std::string half_close_timeout = "60s";
     std::string drain_timeout = "30s";
+    std::string workers = "1";
     std::string max_connections;
     std::string relay = "auto";
+    std::string pipe_size;
+    std::string busy_poll = "off";
     std::string log_level = "info";
     std::string log_format = "text";
     bool quiet = false;
@@ -144,6 +155,36 @@ void add_backends(ServiceConfig& service, std::string_view text) {
     }
 }
 
+// "auto": as many as the processors that we may run on (sched_getaffinity(2)).
+std::size_t parse_workers(std::string_view text) {
+    if (text == "auto") return std::max(1U, std::thread::hardware_concurrency());
+    try {
+        return parse_number("--workers", text, 1, max_workers);
+    } catch (const UsageError& error) {
+        throw UsageError(fmt::format("{}, or auto", error.what()));
+    }
+}
+
+std::size_t parse_pipe_size(std::string_view text) {
+    static constexpr std::string_view option = "--pipe-size";
+    const std::uint64_t bytes = parse_value(option, [&] { return parse_size(text); });
+    if (bytes < least_pipe_bytes || bytes > most_pipe_bytes) {
+        throw UsageError(fmt::format("{}: {} is out of range; from {} to {}", option, text,
+                                     format_size(least_pipe_bytes), format_size(most_pipe_bytes)));
+    }
+    return bytes;
+}
+
+Duration parse_busy_poll(std::string_view text) {
+    static constexpr std::string_view option = "--busy-poll";
+    const Duration spin = parse_value(option, [&] { return parse_duration(text); });
+    if (spin > most_busy_poll) {
+        throw UsageError(
+            fmt::format("{}: {} is longer than {}", option, text, format_duration(most_busy_poll)));
+    }
+    return spin;
+}
+
 Duration parse_timeout(std::string_view option, std::string_view text) {
     return parse_value(option, [&] { return parse_duration(text); });
 }
@@ -176,6 +217,11 @@ void define_options(CLI::App& app, RawOptions& raw) {
     add_timeout("--drain-timeout", raw.drain_timeout, "Sessions may go on so long after SIGTERM");
 
     const std::string limits = "Limits and data path";
+    app.add_option("-w,--workers", raw.workers,
+                   "Threads, each with connections of its own;\nauto: one for each processor")
+        ->type_name("N|auto")
+        ->capture_default_str()
+        ->group(limits);
     app.add_option("--max-connections", raw.max_connections,
                    "At a time; others wait. Default: what the\nlimit of open files allows")
         ->type_name("N")
@@ -183,6 +229,17 @@ void define_options(CLI::App& app, RawOptions& raw) {
     app.add_option("--relay", raw.relay,
                    "auto: copy small messages, splice bulk;\nor splice, or copy")
         ->type_name("MODE")
+        ->capture_default_str()
+        ->group(limits);
+
+    app.add_option("--pipe-size", raw.pipe_size,
+                   "Of the pipes that bulk is spliced through,\nlike 64KiB or 1MiB. Default: " +
+                       format_size(RelayContext::Options{}.pipe_bytes))
+        ->type_name("SIZE")
+        ->group(limits);
+    app.add_option("--busy-poll", raw.busy_poll,
+                   "Spin so long for events before blocking,\nlike 50us: less latency, more CPU")
+        ->type_name("TIME")
         ->capture_default_str()
         ->group(limits);
 
@@ -202,7 +259,7 @@ void define_options(CLI::App& app, RawOptions& raw) {
     app.add_flag("-V,--version", raw.version, "Print the version and leave")->group(other);
     app.footer(
         "\nExit status: 0 stopped by a signal; 1 could not run; 2 bad usage.\n"
-        "SIGTERM, SIGINT: stop accepting, let sessions finish; twice: stop now.");
+        "SIGTERM, SIGINT: stop accepting, let sessions finish; twice: stop now.\n");
 }
 
 [[noreturn]] void reject_extra(const CLI::App& app, const std::string& word) {
@@ -242,6 +299,9 @@ CommandLine interpret(const RawOptions& raw) {
     result.drain_timeout = parse_timeout("--drain-timeout", raw.drain_timeout);
 
     result.config.services.push_back(std::move(service));
+    result.config.workers = parse_workers(raw.workers);
+    result.config.busy_poll = parse_busy_poll(raw.busy_poll);
+    if (!raw.pipe_size.empty()) result.config.pipe_bytes = parse_pipe_size(raw.pipe_size);
     if (!raw.max_connections.empty()) {
         result.config.max_connections =
             parse_number("--max-connections", raw.max_connections, 1, 100'000'000);

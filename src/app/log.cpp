@@ -1,11 +1,13 @@
 #include "app/log.hpp"
 
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <cmath>
 #include <cstring>
 #include <fmt/format.h>
 #include <future>
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <spdlog/async.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
@@ -166,7 +168,7 @@ public:
         try {
             write();
         } catch (...) {
-            ++lost_;
+            lost_.fetch_add(1);
         }
     }
 
@@ -196,22 +198,31 @@ public:
 
 private:
     void report_dropped() {
-        const std::size_t dropped = threads_->overrun_counter() + lost_;
-        const auto now = std::chrono::steady_clock::now();
-        if (dropped == reported_ || now < next_report_) return;
-        const std::size_t count = dropped - std::exchange(reported_, dropped);
-        next_report_ = now + std::chrono::seconds{1};
-        message(LogLevel::warning,
+        if (const std::size_t count = newly_dropped()) {
+            message(
+                LogLevel::warning,
                 fmt::format(
                     "{} log lines dropped: nobody reads standard error fast enough, or no memory",
                     count));
+        }
+    }
+
+    // Once a second at most; so the report's own line finds nothing new to report.
+    [[nodiscard]] std::size_t newly_dropped() {
+        const std::lock_guard lock{reporting_};
+        const std::size_t dropped = threads_->overrun_counter() + lost_;
+        const auto now = std::chrono::steady_clock::now();
+        if (dropped == reported_ || now < next_report_) return 0;
+        next_report_ = now + std::chrono::seconds{1};
+        return dropped - std::exchange(reported_, dropped);
     }
 
     LogFormat format_;
     std::shared_ptr<spdlog::details::thread_pool> threads_;
     std::shared_ptr<spdlog::async_logger> logger_;
-    std::size_t lost_ = 0;
-    std::size_t reported_ = 0;
+    std::atomic<std::size_t> lost_{0};
+    std::mutex reporting_;
+    std::size_t reported_ = 0;  // these two are guarded by it
     std::chrono::steady_clock::time_point next_report_{};
 };
 

@@ -13,7 +13,7 @@ enum class LogFormat : std::uint8_t { text, json };
 
 /// Writes what the proxy tells to standard error, one line an event, from a thread of its own: a
 /// reader of the log who is slow, or dead, never holds the reactor up. What does not fit into the
-/// queue is dropped, oldest first, and counted.
+/// queue is dropped, oldest first, and counted. Any thread may tell.
 class Log final : public ProxyObserver {
 public:
     Log(LogFormat format, LogLevel level);

@@ -2,6 +2,7 @@
 #include "app/log.hpp"
 #include "app/version.hpp"
 #include "base/duration.hpp"
+#include "base/size.hpp"
 #include "eplb/proxy.hpp"
 #include "eplb/reactor.hpp"
 #include "eplb/signals.hpp"
@@ -55,8 +56,13 @@ void introduce(Log& log, const CommandLine& options, const Proxy& proxy, std::si
     const ServiceConfig& service = options.config.services.front();
     say(fmt::format("eplb {} on {} {}, pid {}", version, system.sysname, system.release,
                     ::getpid()));
-    say(fmt::format("limits: {} open files, {} connections; relay {}", descriptors,
-                    proxy.max_connections(), name_of(options.config.relay)));
+    const Config& config = options.config;
+    const std::size_t pipe_bytes =
+        config.pipe_bytes != 0 ? config.pipe_bytes : RelayContext::Options{}.pipe_bytes;
+    say(fmt::format("limits: {} open files, {} connections", descriptors, proxy.max_connections()));
+    say(fmt::format("data path: {} worker{}, relay {}, pipes of {}, busy poll {}", config.workers,
+                    config.workers == 1 ? "" : "s", name_of(config.relay), format_size(pipe_bytes),
+                    format_duration(config.busy_poll)));
     say(fmt::format("timeouts: connect {}, idle {}, half-close {}, drain {}",
                     format_duration(service.connect_timeout), format_duration(service.idle_timeout),
                     format_duration(service.half_close_timeout),
@@ -76,6 +82,7 @@ int serve(const CommandLine& options) {
     std::signal(SIGPIPE, SIG_IGN);
     const std::size_t descriptors = raise_descriptor_limit();
     Reactor reactor;
+    reactor.set_busy_poll(options.config.busy_poll);
     std::function<void(int)> on_signal;
     SignalWatch signals{reactor, {SIGTERM, SIGINT, SIGHUP}, [&](int signal) { on_signal(signal); }};
     Log log{options.log_format, options.log_level};

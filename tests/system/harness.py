@@ -585,6 +585,15 @@ class Eplb:
         """Descriptors of pipes of its own; stdio are the first three."""
         return [fd for fd, name in self.descriptors().items() if fd > 2 and name.startswith("pipe:")]
 
+    def sessions_by_worker(self):
+        """How many each of its epoll sets holds: a session has two sockets there."""
+        counts = []
+        for fd, name in self.descriptors().items():
+            if name == "anon_inode:[eventpoll]":
+                watched = pathlib.Path(f"/proc/{self.pid}/fdinfo/{fd}").read_text().count("tfd:")
+                counts.append(watched // 2)
+        return counts
+
     def limit_descriptors(self, count):
         """Sets how many it may have, now, in the middle of its life."""
         assert self.starving

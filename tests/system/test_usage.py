@@ -201,7 +201,7 @@ def test_help_goes_to_standard_output_begins_with_how_to_use_it_and_names_every_
     assert re.match(r"(?i)usage|example", done.stdout)
     assert "eplb -l :5555 -b 127.0.0.1:3306 -b 127.0.0.1:3307" in done.stdout
     flags = """-l --listen -b --backend weight= name= --connect-timeout 5s --idle-timeout --half-close-timeout 60s
-        --drain-timeout 30s --max-connections --relay auto splice copy --log-level debug info warning error
+        --drain-timeout 30s -w --workers --max-connections --relay auto splice copy --pipe-size --busy-poll --log-level debug info warning error
         --log-format text json -q --quiet -h --help -V --version""".split()
     for word in flags:
         assert word in done.stdout, word
