@@ -8,8 +8,8 @@
 
 #include <functional>
 #include <memory>
-#include <span>
 #include <sys/epoll.h>
+#include <vector>
 
 namespace eplb {
 
@@ -77,12 +77,13 @@ private:
 
     void expire_timers() noexcept;
     [[nodiscard]] int epoll_timeout_ms(Duration max_wait) const noexcept;
-    [[nodiscard]] int wait_for_events(std::span<epoll_event> events, Duration max_wait) noexcept;
-    [[nodiscard]] int poll_busily(std::span<epoll_event> events, Duration max_wait) noexcept;
+    [[nodiscard]] int wait_for_events(Duration max_wait) noexcept;
+    [[nodiscard]] int poll_busily(Duration max_wait) noexcept;
 
     const Clock& clock_;
     TimePoint now_;
     Fd epoll_;
+    std::vector<epoll_event> events_;  // here only because the stack would be cleared every turn
     IntrusiveList<Task> ready_;
     IntrusiveList<Task> batch_;  // what is left of the turn in progress
     std::unique_ptr<TimerWheel> wheel_;

@@ -5,7 +5,6 @@
 #include "reactor/timer_wheel.hpp"
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <cerrno>
 #include <climits>
@@ -135,6 +134,7 @@ Reactor::Reactor(const Clock& clock)
     : clock_{clock},
       now_{clock.now()},
       epoll_{open_or_throw(sys::epoll_create(), "an epoll set")},
+      events_(max_events_per_turn),
       wheel_{std::make_unique<TimerWheel>(now_)},
       mailbox_{std::make_unique<Mailbox>(*this)} {
     block_sigpipe();
@@ -167,30 +167,29 @@ int Reactor::epoll_timeout_ms(Duration max_wait) const noexcept {
     return static_cast<int>(std::min<std::int64_t>(milliseconds, INT_MAX));
 }
 
-int Reactor::wait_for_events(std::span<epoll_event> events, Duration max_wait) noexcept {
+int Reactor::wait_for_events(Duration max_wait) noexcept {
     if (busy_poll_ > Duration{0}) {
         const TimePoint start = clock_.now();
-        if (const int count = poll_busily(events, max_wait)) return count;
+        if (const int count = poll_busily(max_wait)) return count;
         if (max_wait > Duration{0}) {
             max_wait = std::max(max_wait - (clock_.now() - start), Duration{0});
         }
     }
-    return sys::epoll_wait(epoll_.get(), events, epoll_timeout_ms(max_wait));
+    return sys::epoll_wait(epoll_.get(), events_, epoll_timeout_ms(max_wait));
 }
 
-int Reactor::poll_busily(std::span<epoll_event> events, Duration max_wait) noexcept {
+int Reactor::poll_busily(Duration max_wait) noexcept {
     const TimePoint end = clock_.now() + shorter(shorter(wait_time(), max_wait), busy_poll_);
     while (clock_.now() < end) {
-        if (const int count = sys::epoll_wait(epoll_.get(), events, 0)) return count;
+        if (const int count = sys::epoll_wait(epoll_.get(), events_, 0)) return count;
     }
     return 0;
 }
 
 bool Reactor::run_once(Duration max_wait) {
-    std::array<epoll_event, max_events_per_turn> events;
-    const int count = wait_for_events(events, max_wait);
+    const int count = wait_for_events(max_wait);
     if (count < 0) throw fmt::system_error(-count, "cannot wait for events");
-    for (const epoll_event& event : std::span{events}.first(static_cast<std::size_t>(count))) {
+    for (const epoll_event& event : std::span{events_}.first(static_cast<std::size_t>(count))) {
         static_cast<Watch*>(event.data.ptr)->on_events(event.events);
     }
 
