@@ -95,6 +95,10 @@ public:
     /// Elsewhere it proves nothing: on a Unix socket recv(2) also stops at a passed descriptor.
     void trust_short_reads() noexcept { short_read_is_proof_ = true; }
 
+    /// The owner closes the destination as soon as this flow is over, which sends FIN as well: the
+    /// flow need not. Only when nothing is read from the destination any more, or close(2) may reset.
+    void leave_end_to_close() noexcept { end_comes_with_close_ = true; }
+
     [[nodiscard]] State state() const noexcept { return state_; }
     [[nodiscard]] bool over() const noexcept { return state_ >= State::finished; }
     /// Bytes that the destination's socket took.
@@ -137,8 +141,10 @@ private:
     int broken_source_error_ = 0;
     State state_ = State::blocked;
     bool source_ended_ = false;
+    bool end_comes_with_close_ = false;
     bool short_read_is_proof_ = false;
     bool splice_works_ = true;
+    bool splice_moved_ = false;  // anything, in this pump()
     bool bulk_ = false;
     std::uint8_t small_fills_ = 0;
 };

@@ -59,7 +59,9 @@ Next Duplex::step() noexcept {
     const bool down_was_over = down_.over();
     up_.pump(turn_bytes);
     if (up_.state() == Flow::State::destination_failed) down_.source_is_broken(up_.error());
+    if (up_.state() == Flow::State::finished) down_.leave_end_to_close();
     down_.pump(turn_bytes);
+    if (down_.state() == Flow::State::finished) up_.leave_end_to_close();
     if (down_.state() == Flow::State::destination_failed && !up_.over()) {
         up_.source_is_broken(down_.error());
         up_.pump(turn_bytes);

@@ -45,6 +45,7 @@ void RelayContext::splice_refused(int error) noexcept {
 }
 
 Flow::State Flow::pump(std::size_t budget) noexcept {
+    splice_moved_ = false;
     while (!over()) {
         Step step = Step::progress;
         if (has_stuck_bytes()) {
@@ -72,7 +73,8 @@ Flow::State Flow::pump(std::size_t budget) noexcept {
 Flow::State Flow::end_of_source() noexcept {
     pipe_.give_back();
     if (error_ != 0) return state_ = State::source_failed;
-    sys::shutdown_write(destination_.fd());  // may fail: then the other direction finds out why
+    // May fail: then the other direction finds out why.
+    if (!end_comes_with_close_) sys::shutdown_write(destination_.fd());
     return state_ = State::finished;
 }
 
@@ -97,14 +99,21 @@ Flow::Step Flow::fill_by_splice(std::size_t& budget) noexcept {
     const IoResult in = sys::splice(source_.fd(), pipe_.write_end(), pipe_.capacity());
     switch (in.status) {
     case Io::moved:
+        splice_moved_ = true;
         pipe_.filled(in.bytes);
         charge(budget, in.bytes);
         note_fill(in.bytes);
         return Step::progress;
     case Io::would_block:
+        // Believed behind bytes that it moved. Otherwise recv(2) decides: splice(2) stops at a byte
+        // of urgent data and says EAGAIN for ever, although bytes wait behind the mark (should that
+        // byte come after the watch heard of anything, its edge is on the way); and it never sees
+        // what a BPF program has redirected to the socket, bpf(2), BPF_MAP_TYPE_SOCKMAP.
+        if (!splice_moved_ || source_.urgent()) break;
+        source_.clear_readable();
+        return Step::blocked;
     case Io::eof:
-        // Not believed. splice(2) stops at a byte of urgent data and says EAGAIN for ever, or after
-        // a FIN "end of stream", although bytes wait behind the mark. recv(2) steps over it.
+        // Not believed: behind urgent data it says so too, and no edge will come for the rest.
         break;
     case Io::error:
         if (is_refusal(in.error)) {

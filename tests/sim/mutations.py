@@ -34,10 +34,8 @@ MUTATIONS = [
         [("        if (has_stuck_bytes()) {\n",
           "        if (has_stuck_bytes()) {\n"
           "            if (pipe_.bytes() != 0 && source_.readable()) static_cast<void>(fill_by_splice(budget));\n"),
-         ("    case Io::would_block:\n    case Io::eof:\n",
-          "    case Io::would_block:\n        if (pipe_.bytes() != 0) {\n            source_.clear_readable();\n"
-          "            return Step::blocked;\n        }\n        break;\n"
-          "    case Io::eof:\n        if (pipe_.bytes() != 0) return Step::blocked;\n")],
+         ("    case Io::eof:\n        // Not believed",
+          "    case Io::eof:\n        if (pipe_.bytes() != 0) return Step::blocked;\n        // Not believed")],
     ),
     (
         # HAProxy 3abf6934a, 48f1e2b6f, 0fcfed9e2.
@@ -64,7 +62,16 @@ MUTATIONS = [
     ),
     (
         "splice is believed when it tells the end", FLOW, SEEDS,
-        [("    case Io::eof:\n        // Not believed.", "    case Io::eof: return source_ended(0);\n        // Not believed.")],
+        [("    case Io::eof:\n        // Not believed", "    case Io::eof: return source_ended(0);\n        // Not believed")],
+    ),
+    (
+        "splice is believed when it finds nothing, urgent data or not", FLOW, SEEDS,
+        [("        if (!splice_moved_ || source_.urgent()) break;\n", "")],
+    ),
+    (
+        "the end is left to close while the other direction goes on", "src/proxy/duplex.cpp", SEEDS,
+        [("    if (down_.state() == Flow::State::finished) up_.leave_end_to_close();\n",
+          "    up_.leave_end_to_close();\n")],
     ),
     (
         "a socket is taken for drained when the budget is spent", FLOW, SEEDS,
@@ -153,8 +160,8 @@ def try_mutation(build, mutation, scratch):
 
     environment = {**os.environ, "EPLB_SIM_SEEDS": "60" if tests is None else "600"}
     # What the mutant counts is its own failures: here each is a success.
-    for name in ("EPLB_SIM_SEED", "EPLB_TEST_COUNTS"):
-        environment.pop(name, None)
+    for variable in ("EPLB_SIM_SEED", "EPLB_TEST_COUNTS"):
+        environment.pop(variable, None)
     try:
         done = subprocess.run([program, "--abort", *([tests] if tests else [])], env=environment,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120)
