@@ -8,14 +8,17 @@
 
 namespace eplb {
 
-void set_tcp_options(const Fd& fd) noexcept {
+void set_no_delay(const Fd& fd) noexcept {
+    static_cast<void>(sys::set_option(fd.get(), IPPROTO_TCP, TCP_NODELAY, 1));
+}
+
+void set_keepalive(const Fd& fd) noexcept {
     struct Option {
         int level;
         int name;
         int value;
     };
-    static constexpr std::array<Option, 5> options{{
-        {IPPROTO_TCP, TCP_NODELAY, 1},
+    static constexpr std::array<Option, 4> options{{
         {SOL_SOCKET, SO_KEEPALIVE, 1},
         {IPPROTO_TCP, TCP_KEEPIDLE, 60},
         {IPPROTO_TCP, TCP_KEEPINTVL, 10},

@@ -136,7 +136,7 @@ int Session::start_connecting(const Backend& backend) noexcept {
     const int fd = sys::socket(address.family());
     if (fd < 0) return -fd;
     duplex_.server.fd.reset(fd);
-    if (!address.is_unix()) set_tcp_options(duplex_.server.fd);
+    if (!address.is_unix()) set_no_delay(duplex_.server.fd);
 
     sockaddr_storage raw{};
     const socklen_t length = address.to_sockaddr(raw);
@@ -154,7 +154,8 @@ Next Session::check_connection() noexcept {
     // A backend that has answered did so in time, even if it is we who are late to look.
     int error = 0;
     if (server.writable()) {
-        error = sys::take_error(server.fd());
+        // Of a connection that stands the kernel reports EPOLLOUT alone.
+        if (server.hung_up()) error = sys::take_error(server.fd());
         if (error == 0 && server.failed()) error = ECONNABORTED;
         if (error == 0 && is_connected_to_itself()) {
             // Closed with a FIN, it would keep the backend's own port in TIME-WAIT.
@@ -183,6 +184,7 @@ bool Session::is_connected_to_itself() const noexcept {
 Next Session::connected() noexcept {
     connect_time_ = age();
     phase_ = Phase::relaying;
+    if (settled_) keep_server_alive();
     duplex_.begin(!frontend_.address.is_unix(), !backend_.get()->address().is_unix());
     host_.on_session_start({client_, frontend_.address, *backend_.get(), connect_time_});
     if (phase_ != Phase::relaying) return Next::done;  // whoever was told had it reset
@@ -211,6 +213,17 @@ Next Session::try_again() noexcept {
     const Next next = outcome ? *outcome : connect_to_next();
     if (phase_ != Phase::starved) provided();
     return next;
+}
+
+void Session::settle() noexcept {
+    settled_ = true;
+    if (phase_ == Phase::relaying) keep_server_alive();
+}
+
+// The client's socket has inherited its keepalive.
+void Session::keep_server_alive() noexcept {
+    if (!duplex_.server.fd.valid()) return;  // it broke, and the client is being flushed
+    if (!backend_.get()->address().is_unix()) set_keepalive(duplex_.server.fd);
 }
 
 void Session::provided() noexcept {

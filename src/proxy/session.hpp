@@ -56,6 +56,10 @@ public:
     Next run() noexcept override;
     void retire() noexcept override;
 
+    /// It has turned out to be no short one: what a short one does not need is done now.
+    void settle() noexcept;
+    [[nodiscard]] Duration age() const noexcept;
+
     /// Ends the wait of a starved session, for now: it tries again in its next run().
     void wake() noexcept;
     /// Closes both connections with a reset; it is over in its next run().
@@ -77,7 +81,7 @@ private:
     void attempt_failed(int error) noexcept;
     Next give_up() noexcept;
     Next end(EndReason reason, int error = 0) noexcept;
-    [[nodiscard]] Duration age() const noexcept;
+    void keep_server_alive() noexcept;
 
     [[nodiscard]] const std::vector<FailedAttempt>& failed() const noexcept;
     [[nodiscard]] const Service& service() const noexcept { return frontend_.service; }
@@ -93,6 +97,7 @@ private:
     Phase phase_ = Phase::fresh;
     bool woken_ = false;
     bool starving_ = false;  // the host was told so
+    bool settled_ = false;
 };
 
 }  // namespace eplb

@@ -40,7 +40,9 @@ Worker::Worker(Reactor& reactor, std::size_t index, const Shared& shared)
 
 Worker::~Worker() {
     reset_sessions();
-    while (!sessions_.empty()) sessions_.front().retire();
+    for (IntrusiveList<Session>* list : {&young_, &settled_}) {
+        while (!list->empty()) list->front().retire();
+    }
     listeners_.clear();
     context_.pipes().trim();  // tells the budget, which would tell us
 }
@@ -63,10 +65,12 @@ void Worker::close_listeners() {
 }
 
 void Worker::reset_sessions() noexcept {
-    while (!starved_.empty()) starved_.front().reset(EndReason::drain);  // joins the others
-    for (Session* session = sessions_.empty() ? nullptr : &sessions_.front(); session != nullptr;
-         session = sessions_.next(*session)) {
-        session->reset(EndReason::drain);
+    while (!starved_.empty()) starved_.front().reset(EndReason::drain);  // joins the young
+    for (const IntrusiveList<Session>* list : {&young_, &settled_}) {
+        for (Session* session = list->empty() ? nullptr : &list->front(); session != nullptr;
+             session = list->next(*session)) {
+            session->reset(EndReason::drain);
+        }
     }
 }
 
@@ -122,9 +126,25 @@ void Worker::hand_over(Worker& to, const Frontend& frontend, Fd client, const Ad
 
 void Worker::start_session(const Frontend& frontend, Fd client, const Address& peer) {
     Session& session = memory_.create(*this, frontend, std::move(client), peer);
-    sessions_.push_back(session);
+    add_young(session);
     // Now, not in the next turn: the backend is dialled before another client is accepted.
     reactor_.dispatch(session);
+}
+
+void Worker::add_young(Session& session) noexcept {
+    young_.push_back(session);
+    settler_.expect_a_session();
+}
+
+Next Worker::Settler::run() noexcept {
+    IntrusiveList<Session>& young = worker_.young_;
+    while (!young.empty() && young.front().age() >= settling_age) {
+        Session& session = young.pop_front();
+        session.settle();
+        worker_.settled_.push_back(session);
+    }
+    if (!young.empty()) timer_.start(settling_age - young.front().age());
+    return Next::wait;
 }
 
 // --- for its sessions
@@ -164,7 +184,7 @@ void Worker::on_starved(Session& session, bool again, int error) noexcept {
 
 void Worker::on_provided(Session& session) noexcept {
     session.ListHook<Session>::unlink();
-    sessions_.push_back(session);
+    add_young(session);
     on_room();
 }
 

@@ -6,6 +6,8 @@
 #include "eplb/fd.hpp"
 #include "eplb/flow.hpp"
 #include "eplb/list_hook.hpp"
+#include "eplb/task.hpp"
+#include "eplb/timer.hpp"
 #include "proxy/backend_picker.hpp"
 #include "proxy/listener.hpp"
 #include "proxy/session.hpp"
@@ -95,6 +97,7 @@ private:
     [[nodiscard]] Worker& choose_worker() noexcept;
     void hand_over(Worker& to, const Frontend& frontend, Fd client, const Address& peer);
     void start_session(const Frontend& frontend, Fd client, const Address& peer);
+    void add_young(Session& session) noexcept;
     void on_accept_shortage(Listener& listener, int error);
     void pause_listeners() noexcept;
     void resume_listeners() noexcept;
@@ -106,9 +109,28 @@ private:
     std::vector<BackendPicker> pickers_;  // by the index of the service
     std::span<Worker* const> peers_;
     std::vector<std::unique_ptr<Listener>> listeners_;
+    // Lets young sessions settle, a second after they began, in the order in which they did.
+    class Settler final : public Task {
+    public:
+        explicit Settler(Worker& worker) noexcept
+            : worker_{worker}, timer_{worker.reactor_, *this} {}
+        void expect_a_session() noexcept {
+            if (!timer_.armed()) timer_.start(settling_age);
+        }
+        Next run() noexcept override;
+
+    private:
+        Worker& worker_;
+        Timer timer_;
+    };
+    static constexpr Duration settling_age = std::chrono::seconds{1};
+
     Slab<Session> memory_;
-    IntrusiveList<Session> sessions_;  // but for those that wait for descriptors or memory
-    IntrusiveList<Session> starved_;   // these
+    // Every session is in one of these:
+    IntrusiveList<Session> young_;
+    IntrusiveList<Session> settled_;
+    IntrusiveList<Session> starved_;  // waits for descriptors or memory
+    Settler settler_{*this};
     std::size_t last_served_ = 0;
     Counter accepted_;
     std::atomic<std::size_t> load_{0};

@@ -65,7 +65,8 @@ Fd open_socket(const Address& address, Address& effective) {
     Fd opened{fd};
     if (!effective.is_unix()) {
         static_cast<void>(sys::set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1));
-        set_tcp_options(opened);
+        set_no_delay(opened);
+        set_keepalive(opened);
     }
     if (effective.family() == AF_INET6) {
         static_cast<void>(

@@ -27,6 +27,7 @@
 #include <vector>
 
 #include <net/if.h>
+#include <netinet/tcp.h>
 
 using namespace std::chrono_literals;
 using eplb::Address;
@@ -122,6 +123,20 @@ public:
     std::unique_ptr<Proxy> proxy;
     Address address;
 };
+
+// The descriptor, in this process, of a socket that is connected to `peer`; or -1.
+int socket_connected_to(const Address& peer) {
+    for (const auto& entry : std::filesystem::directory_iterator{"/proc/self/fd"}) {
+        const int fd = std::stoi(entry.path().filename().string());
+        sockaddr_storage raw{};
+        socklen_t length = sizeof raw;
+        if (::getpeername(fd, reinterpret_cast<sockaddr*>(&raw), &length) == 0 &&
+            Address::from(raw, length) == peer) {
+            return fd;
+        }
+    }
+    return -1;
+}
 
 // A listener whose backlog is full: connecting to it neither succeeds nor fails.
 class UnansweringPort {
@@ -472,6 +487,52 @@ TEST_CASE("proxy: a client that is gone before it was accepted leaves nothing be
 }
 
 // --- timeouts
+
+TEST_CASE(
+    "proxy: a session of more than a second has keepalive on both sides, a short one need not",
+    "[proxy][proxy_whole]") {
+    Fixture f;
+    f.start();
+    f.connect_through();
+    const auto has_keepalive = [&](const Address& peer) {
+        const int fd = socket_connected_to(peer);
+        REQUIRE(fd >= 0);
+        int on = 0;
+        int idle = 0;
+        socklen_t length = sizeof on;
+        ::getsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, &length);
+        ::getsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, &length);
+        return on != 0 && idle == 60;
+    };
+    const Address client = eplb::test::address_of(f.clients[0].socket());
+    const Address server = f.backends[0]->address();
+    CHECK(has_keepalive(client));  // inherited
+    f.clock.advance(999ms);
+    REQUIRE(f.loop.settle());
+    CHECK_FALSE(has_keepalive(server));
+    f.clock.advance(1ms);
+    REQUIRE(f.loop.settle());
+    CHECK(has_keepalive(server));
+    CHECK(f.reactor.wait_time() < Duration{0});  // nothing more to do for it
+}
+
+TEST_CASE("proxy: a session that takes more than a second to connect has keepalive at once",
+          "[proxy][proxy_whole]") {
+    Fixture f;
+    const UnansweringPort silent;
+    Config config = config_for({silent.address, f.backends[0]->address()});
+    config.services[0].connect_timeout = 2s;
+    f.start(config);
+    f.connect();
+    REQUIRE(f.loop.settle());
+    f.clock.advance(2s);
+    REQUIRE(f.loop.until([&] { return f.observer.starts.size() == 1; }));
+    int on = 0;
+    socklen_t length = sizeof on;
+    ::getsockopt(socket_connected_to(f.backends[0]->address()), SOL_SOCKET, SO_KEEPALIVE, &on,
+                 &length);
+    CHECK(on != 0);
+}
 
 TEST_CASE("proxy: the timeouts of the service end its sessions", "[proxy][proxy_whole]") {
     Fixture f;
