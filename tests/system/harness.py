@@ -587,11 +587,14 @@ class Eplb:
 
     def sessions_by_worker(self):
         """How many each of its epoll sets holds: a session has two sockets there."""
+        descriptors = self.descriptors()
+        listening = set(self.baseline)
         counts = []
-        for fd, name in self.descriptors().items():
+        for fd, name in descriptors.items():
             if name == "anon_inode:[eventpoll]":
-                watched = pathlib.Path(f"/proc/{self.pid}/fdinfo/{fd}").read_text().count("tfd:")
-                counts.append(watched // 2)
+                text = pathlib.Path(f"/proc/{self.pid}/fdinfo/{fd}").read_text()
+                watched = [descriptors.get(int(number), "") for number in re.findall(r"tfd:\s*(\d+)", text)]
+                counts.append(sum(name.startswith("socket:") and name not in listening for name in watched) // 2)
         return counts
 
     def limit_descriptors(self, count):
