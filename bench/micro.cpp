@@ -1,9 +1,12 @@
 // What the parts of the loop cost by themselves. Numbers are good for comparing two builds on one
 // machine in one sitting, and for nothing else.
 
+#include "eplb/acceptor.hpp"
 #include "eplb/address.hpp"
 #include "eplb/balancer.hpp"
 #include "eplb/clock.hpp"
+#include "eplb/flow.hpp"
+#include "eplb/proxy.hpp"
 #include "eplb/reactor.hpp"
 #include "eplb/timer.hpp"
 
@@ -11,8 +14,14 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <deque>
+#include <fcntl.h>
 #include <memory>
+#include <netinet/tcp.h>
+#include <string_view>
+#include <sys/socket.h>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -28,6 +37,23 @@ public:
 Duration deadline_of(std::int64_t index) {
     return std::chrono::milliseconds{1 + index * 7919 % 3'600'000};
 }
+
+// A timer is armed and cancelled, as for every attempt to connect, while range(0) others are armed.
+void arm_and_cancel_timer(benchmark::State& state) {
+    ManualClock clock;
+    Reactor reactor{clock};
+    Idle task;
+    std::deque<Timer> others;
+    for (std::int64_t i = 0; i < state.range(0); ++i) {
+        others.emplace_back(reactor, task).start(deadline_of(i));
+    }
+    Timer timer{reactor, task};
+    for (auto _ : state) {
+        timer.start(std::chrono::seconds{5});
+        timer.cancel();
+    }
+}
+BENCHMARK(arm_and_cancel_timer)->Arg(100)->Arg(100'000);
 
 // One timer is moved, as a session does when its phase changes, while range(0) others are armed.
 void move_timer(benchmark::State& state) {
@@ -96,6 +122,108 @@ void pick_round_robin(benchmark::State& state) {
     for (auto _ : state) benchmark::DoNotOptimize(balancer.pick(candidates, address));
 }
 BENCHMARK(pick_round_robin)->Arg(2)->Arg(16)->Arg(1000);
+
+// --- the data path, on loopback: most of it is the kernel's
+
+struct Socket {
+    Fd fd;
+    Address address;
+};
+
+Socket listen_on_loopback() {
+    Fd fd = listen_on(Address::parse("127.0.0.1:0"));
+    Address address = local_address(fd);
+    return {std::move(fd), std::move(address)};
+}
+
+Fd dial(const Address& address) {
+    sockaddr_storage raw{};
+    const socklen_t length = address.to_sockaddr(raw);
+    Fd fd{::socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    const int on = 1;
+    ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&raw), length) != 0) std::abort();
+    return fd;
+}
+
+struct Pair {
+    Fd near;
+    Fd far;
+};
+
+Pair tcp_pair() {
+    const Socket listener = listen_on_loopback();
+    Fd near = dial(listener.address);
+    Fd far{::accept(listener.fd.get(), nullptr, nullptr)};
+    ::fcntl(near.get(), F_SETFL, O_NONBLOCK);
+    return {std::move(near), std::move(far)};
+}
+
+// One message of range(0) bytes from socket to socket: what a flow does between two events. The
+// writing and the reading at both ends are part of it.
+void flow_turn(benchmark::State& state, RelayMode mode) {
+    Reactor reactor;
+    RelayContext::Options options;
+    options.mode = mode;
+    RelayContext context{options};
+    Pair source = tcp_pair();
+    Pair destination = tcp_pair();
+    Idle task;
+    Watch from{reactor, task};
+    Watch to{reactor, task};
+    if (from.attach(source.near.get()) != 0 || to.attach(destination.near.get()) != 0) std::abort();
+    Flow flow{from, to, context};
+    flow.trust_short_reads();
+    const std::vector<char> message(static_cast<std::size_t>(state.range(0)), 'x');
+    std::vector<char> received(message.size());
+    for (auto _ : state) {
+        if (::send(source.far.get(), message.data(), message.size(), 0) < 0) std::abort();
+        reactor.run_once(Duration{-1});
+        flow.pump(context.turn_bytes());
+        if (::recv(destination.far.get(), received.data(), received.size(), MSG_WAITALL) < 0) {
+            std::abort();
+        }
+    }
+    state.SetBytesProcessed(state.iterations() * state.range(0));
+}
+BENCHMARK_CAPTURE(flow_turn, copy, RelayMode::copy)->Arg(64)->Arg(4096)->Arg(65536);
+BENCHMARK_CAPTURE(flow_turn, splice, RelayMode::splice)->Arg(64)->Arg(4096)->Arg(65536);
+
+class Quiet final : public ProxyObserver {
+public:
+    void on_event(LogLevel, std::string_view) noexcept override {}
+    void on_session_end(const SessionSummary&) noexcept override { ++ended; }
+    std::int64_t ended = 0;
+};
+
+// A client connects, a backend accepts, both close: dialling, relaying and teardown without a byte.
+void session_set_up_and_tear_down(benchmark::State& state) {
+    Reactor reactor;
+    Quiet observer;
+    const Socket backend = listen_on_loopback();
+    Config config;
+    config.services.push_back({.listen = {Address::parse("127.0.0.1:0")},
+                               .backends = {{.address = backend.address, .name = {}}}});
+    config.max_connections = 16;
+    Proxy proxy{reactor, config, observer};
+    const Address front = proxy.listen_addresses().front();
+    for (auto _ : state) {
+        const std::int64_t before = observer.ended;
+        Fd client = dial(front);
+        reactor.run_once(Duration{-1});
+        Fd server{::accept(backend.fd.get(), nullptr, nullptr)};
+        while (!server.valid()) {
+            reactor.run_once(Duration{0});
+            server.reset(::accept(backend.fd.get(), nullptr, nullptr));
+        }
+        const linger at_once{1, 0};  // or the ports would run out in TIME-WAIT
+        ::setsockopt(client.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+        client.reset();
+        while (observer.ended == before) reactor.run_once(Duration{-1});
+    }
+    state.SetItemsProcessed(state.iterations());
+}
+BENCHMARK(session_set_up_and_tear_down);
 
 void parse_address(benchmark::State& state) {
     for (auto _ : state) benchmark::DoNotOptimize(Address::parse("[2001:db8::1]:5432"));
