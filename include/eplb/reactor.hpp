@@ -41,7 +41,9 @@ public:
     /// task ran. For hosts with a loop of their own, and for tests: run_once(Duration{0}) never
     /// blocks.
     bool run_once(Duration max_wait);
-    /// Makes run() return after the turn in progress; may be called before run(). Any thread.
+    /// Makes run() return after the turn in progress; may be called before run(). Any thread, as long
+    /// as the reactor outlives the call: who destroys it once run() is over, lets it be stopped by
+    /// post().
     void stop() noexcept;
 
     /// Before it blocks, the loop asks for events for so long without waiting: that spares the time

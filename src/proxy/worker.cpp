@@ -15,6 +15,9 @@ namespace {
 // and nothing while there are few, when each of them may be a heavy one.
 constexpr std::size_t tolerated_share = 16;
 
+// Four system calls each: a thousand clients who came at once do not hold everybody up together.
+constexpr int settled_per_turn = 32;
+
 // A client on its way to another worker. Should that one be gone before it looks, the client is
 // reset, as all of its clients are.
 struct Parcel {
@@ -138,7 +141,8 @@ void Worker::add_young(Session& session) noexcept {
 
 Next Worker::Settler::run() noexcept {
     IntrusiveList<Session>& young = worker_.young_;
-    while (!young.empty() && young.front().age() >= settling_age) {
+    for (int count = 0; !young.empty() && young.front().age() >= settling_age; ++count) {
+        if (count == settled_per_turn) return Next::again;
         Session& session = young.pop_front();
         session.settle();
         worker_.settled_.push_back(session);

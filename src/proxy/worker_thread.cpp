@@ -44,7 +44,6 @@ WorkerThread::WorkerThread(std::size_t index, const Worker::Shared& shared, Dura
             Reactor reactor;
             reactor.set_busy_poll(busy_poll);
             Worker worker{reactor, index, shared};
-            reactor_ = &reactor;
             worker_ = &worker;
             ready.set_value();
             reactor.run();
@@ -72,7 +71,8 @@ WorkerThread::WorkerThread(std::size_t index, const Worker::Shared& shared, Dura
 }
 
 WorkerThread::~WorkerThread() {
-    reactor_->stop();
+    // From within: a stop() from here might still be busy with a reactor that is gone already.
+    worker_->post([](Worker& worker) { worker.reactor().stop(); });
     thread_.join();
 }
 

@@ -9,8 +9,6 @@
 
 namespace eplb {
 
-class Reactor;
-
 /// A thread with a reactor and a worker on it. All signals but those of faults are blocked there:
 /// they are for the threads that the process had before.
 class WorkerThread {
@@ -29,7 +27,6 @@ public:
     void call(const std::function<void(Worker&)>& fn);
 
 private:
-    Reactor* reactor_ = nullptr;
     Worker* worker_ = nullptr;
     std::thread thread_;
 };

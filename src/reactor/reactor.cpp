@@ -83,10 +83,9 @@ public:
     }
 
     void post(std::function<void()> fn) {
-        {
-            const std::lock_guard lock{mutex_};
-            letters_.push_back(std::move(fn));
-        }
+        // Awake before the letter can be read: it may be the one that ends the reactor.
+        const std::lock_guard lock{mutex_};
+        letters_.push_back(std::move(fn));
         wake();
     }
 
