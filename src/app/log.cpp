@@ -186,8 +186,8 @@ public:
             std::future<void> done = written.get_future();
             std::thread{[threads = std::move(threads_), logger = std::move(logger_),
                          written = std::move(written)]() mutable {
-                logger.reset();
                 threads.reset();
+                logger.reset();  // the queue referred to it
                 written.set_value();
             }}.detach();
             return done.wait_for(longest_finish) == std::future_status::ready;

@@ -90,7 +90,7 @@ private:
     // Chunks are aligned to their size.
     [[nodiscard]] static Chunk& chunk_of(Slot* slot) noexcept {
         const auto place = reinterpret_cast<std::uintptr_t>(slot);
-        return *reinterpret_cast<Chunk*>(place & ~(std::uintptr_t{chunk_bytes} - 1));
+        return *reinterpret_cast<Chunk*>(slot->bytes - place % chunk_bytes);
     }
 
     [[nodiscard]] Chunk& map() {

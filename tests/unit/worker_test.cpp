@@ -347,7 +347,7 @@ TEST_CASE("workers: an address on which another listens is in use, shared port o
           "[proxy][workers]") {
     Fixture f{2};
     f.start();
-    for (const std::size_t workers : {1, 2}) {
+    for (const std::size_t workers : {std::size_t{1}, std::size_t{2}}) {
         CAPTURE(workers);
         Config config = f.config;
         config.workers = workers;
