@@ -121,9 +121,11 @@ std::string script_of(const Figure& figure, const std::vector<Line>& lines) {
     return script;
 }
 
-// gnuplot has no escape for a quote inside of quotes that would be the same in all versions.
+// gnuplot has no escape for a quote inside of quotes that would be the same in all versions, and
+// runs what is between backquotes.
 void make_printable(std::string& text) {
     std::ranges::replace(text, '"', '\'');
+    std::ranges::replace(text, '`', '\'');
     std::ranges::replace(text, '\\', '/');
 }
 
@@ -154,10 +156,12 @@ std::size_t draw_plots(const std::filesystem::path& directory, const Results& re
     write_file(scratch.path() / "plots.gp", script);
     Child gnuplot{{"gnuplot", (scratch.path() / "plots.gp").string()},
                   {.errors = scratch.path() / "gnuplot.err"}};
-    if (!gnuplot.wait(std::chrono::steady_clock::now() + 60s) || !gnuplot.succeeded()) {
+    // What was measured before Ctrl-C gets its figures too.
+    if (!gnuplot.wait_even_if_interrupted(std::chrono::steady_clock::now() + 60s) ||
+        !gnuplot.succeeded()) {
         throw std::runtime_error{
-            fmt::format("cannot draw figures with gnuplot (Debian: gnuplot-nox): {}",
-                        tail_of(scratch.path() / "gnuplot.err"))};
+            fmt::format("cannot draw figures: gnuplot (Debian: gnuplot-nox): {} {}",
+                        gnuplot.how_it_ended(), tail_of(scratch.path() / "gnuplot.err"))};
     }
     return drawn;
 }

@@ -150,6 +150,14 @@ bool Child::wait(TimePoint deadline) {
     return true;
 }
 
+bool Child::wait_even_if_interrupted(TimePoint deadline) {
+    while (running()) {
+        if (std::chrono::steady_clock::now() >= deadline) return false;
+        std::this_thread::sleep_for(1ms);
+    }
+    return true;
+}
+
 void Child::kill() noexcept {
     if (pid_ <= 0 || group_reaped_) return;
     ::kill(-pid_, SIGKILL);

@@ -54,6 +54,8 @@ public:
     [[nodiscard]] bool succeeded() const noexcept { return status_ == 0; }
     /// Waits for it; false if it still runs at the deadline.
     [[nodiscard]] bool wait(TimePoint deadline);
+    /// The same, for a short task that has to be done after Ctrl-C too.
+    [[nodiscard]] bool wait_even_if_interrupted(TimePoint deadline);
     /// Kills its group and reaps everybody in it. Harmless when it has ended.
     void kill() noexcept;
 
