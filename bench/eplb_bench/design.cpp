@@ -18,7 +18,10 @@ using namespace std::chrono_literals;
 
 constexpr Duration answer_limit = 10s;
 
-std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+std::string first_line(std::string text) {
+    text.erase(std::ranges::find(text, '\n'), text.end());
+    return text;
+}
 
 std::string version_of(const Command& command) {
     return first_line(output_of(command, answer_limit).value_or(""));
