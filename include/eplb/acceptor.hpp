@@ -7,6 +7,8 @@
 #include "eplb/watch.hpp"
 
 #include <functional>
+#include <optional>
+#include <sys/types.h>
 
 namespace eplb {
 
@@ -18,6 +20,9 @@ struct ListenOptions {
     /// SO_REUSEPORT, socket(7): others of this process may listen on the same address, and the
     /// kernel shares the clients out by a hash of the connection. Not for Unix sockets.
     bool share_port = false;
+    /// Who may connect to a Unix socket with a path, chmod(2): set before anybody can. Nothing: what
+    /// the umask says.
+    std::optional<mode_t> mode;
 };
 
 /// Opens a listening stream socket: nonblocking, close-on-exec, SO_REUSEADDR; TCP_NODELAY and

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <netinet/in.h>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <sys/socket.h>
@@ -23,6 +24,10 @@ public:
     /// Throws std::invalid_argument with a message that quotes `text` and says what is wrong with
     /// it.
     [[nodiscard]] static Address parse(std::string_view text);
+
+    /// As parse(), but says nothing of a host name that could be looked up; for whoever wants to
+    /// check a text, and to look up later.
+    [[nodiscard]] static std::optional<Address> parse_unless_name(std::string_view text);
 
     /// As parse(), and also looks host names up, blocking, with getaddrinfo(3). Returns at least
     /// one address: every IPv4 address of the name or, if it has none, every IPv6 one, in the order

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <utility>
 
@@ -12,7 +13,7 @@ namespace eplb {
 
 /// A server that sessions can be sent to, and what is known of it. All workers of a proxy share it:
 /// any thread may count and read, without order between the counts.
-class Backend {
+class Backend : public std::enable_shared_from_this<Backend> {
 public:
     /// Counts a session as active on a backend for as long as it lives. Move-only.
     class Lease {
@@ -45,7 +46,12 @@ public:
     [[nodiscard]] std::size_t index() const noexcept { return index_; }
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
     [[nodiscard]] const Address& address() const noexcept { return address_; }
-    [[nodiscard]] std::uint32_t weight() const noexcept { return weight_; }
+    [[nodiscard]] std::uint32_t weight() const noexcept {
+        return weight_.load(std::memory_order_relaxed);
+    }
+    void set_weight(std::uint32_t weight) noexcept {
+        weight_.store(weight, std::memory_order_relaxed);
+    }
 
     /// Sessions connecting or connected to it now.
     [[nodiscard]] std::size_t active() const noexcept {
@@ -65,7 +71,7 @@ private:
     std::size_t index_;
     std::string name_;
     Address address_;
-    std::uint32_t weight_;
+    std::atomic<std::uint32_t> weight_;
     std::atomic<std::size_t> active_{0};
     std::atomic<std::uint64_t> attempts_{0};
     std::atomic<std::uint64_t> failures_{0};

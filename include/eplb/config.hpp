@@ -19,7 +19,16 @@ struct BackendConfig {
     std::uint32_t weight = 1;
 };
 
+/// What happens to the sessions of a backend or a listener that Proxy::apply() removed. It gets no
+/// new ones, whatever this says.
+enum class OnRemove : std::uint8_t {
+    drain,  ///< they may go on for the drain timeout, and are reset then
+    close,  ///< they are reset at once
+    keep,   ///< they go on
+};
+
 struct ServiceConfig {
+    /// Tells Proxy::apply() which service is which.
     std::string name = "default";
     std::vector<Address> listen;
     std::vector<BackendConfig> backends;
@@ -30,6 +39,15 @@ struct ServiceConfig {
     Duration idle_timeout{0};
     /// Without progress. Zero: never.
     Duration half_close_timeout = std::chrono::seconds{60};
+    RelayMode relay = RelayMode::automatic;
+    /// What to ask the kernel for, per pipe; 0: what proved best (docs/benchmarks.md).
+    std::size_t pipe_bytes = 0;
+    /// How long sessions may go on when their backend or listener was removed, or the proxy is
+    /// drained by configuration. Zero: as long as they like.
+    Duration drain_timeout = std::chrono::seconds{30};
+    OnRemove on_remove = OnRemove::drain;
+    /// Clients that the kernel keeps while nobody accepts them; clamped by net.core.somaxconn.
+    std::uint32_t backlog = 4096;
 };
 
 struct Config {
@@ -39,9 +57,9 @@ struct Config {
     std::size_t workers = 1;
     /// How long the reactors behind the first spin before they block, as Reactor::set_busy_poll().
     Duration busy_poll{0};
-    RelayMode relay = RelayMode::automatic;
-    /// What to ask the kernel for, per pipe; 0: what proved best (docs/benchmarks.md).
-    std::size_t pipe_bytes = 0;
+    /// A service in which no backend has a weight above 0 is no mistake: its clients are closed at
+    /// once.
+    bool may_lack_backends = false;
     /// Sessions at a time; further clients wait in the listeners' backlogs. 0: as many as the
     /// process's limit of descriptors allows.
     std::size_t max_connections = 0;

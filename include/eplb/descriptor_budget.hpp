@@ -31,6 +31,11 @@ public:
     /// False when there are as many sessions as may be, or no descriptors for one more.
     [[nodiscard]] bool take_session() noexcept;
     void return_session() noexcept;
+    /// Other limits from now on. Whoever has something keeps it; nobody is told of room.
+    void set_limits(std::size_t descriptors, std::size_t max_sessions) noexcept {
+        descriptors_.store(descriptors);
+        max_sessions_.store(max_sessions);
+    }
     /// Pipes get at most half of what the sessions of the moment leave.
     [[nodiscard]] bool take_pipe() noexcept;
     void return_pipe() noexcept;
@@ -51,15 +56,17 @@ private:
     };
 
     [[nodiscard]] std::size_t left_by(Use use) const noexcept {
-        return descriptors_ - use.sessions * per_session - use.pipes * per_pipe;
+        const std::size_t used = use.sessions * per_session + use.pipes * per_pipe;
+        const std::size_t all = descriptors_.load();
+        return all > used ? all - used : 0;  // less after set_limits()
     }
     [[nodiscard]] bool fits_session(Use use) const noexcept {
         return use.sessions < max_sessions_ && left_by(use) >= per_session;
     }
     void tell_if_wanted() noexcept;
 
-    std::size_t descriptors_;
-    std::size_t max_sessions_;
+    std::atomic<std::size_t> descriptors_;
+    std::atomic<std::size_t> max_sessions_;
     std::function<void()> on_room_;
     std::atomic<Use> use_{Use{}};
     std::atomic<bool> room_wanted_{false};

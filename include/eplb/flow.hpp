@@ -42,6 +42,7 @@ public:
         return {scratch_.get(), options_.scratch_bytes};
     }
     [[nodiscard]] RelayMode mode() const noexcept { return options_.mode; }
+    [[nodiscard]] std::size_t pipe_bytes() const noexcept { return options_.pipe_bytes; }
     [[nodiscard]] std::size_t turn_bytes() const noexcept { return options_.turn_bytes; }
     /// False in copy mode, and for good after the kernel denied splice(2) to this process.
     [[nodiscard]] bool may_splice() const noexcept { return may_splice_; }

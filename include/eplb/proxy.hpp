@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -19,7 +20,7 @@ enum class LogLevel : std::uint8_t { debug, info, warning, error };
 
 /// An attempt to connect that led nowhere.
 struct FailedAttempt {
-    const Backend* backend = nullptr;
+    std::shared_ptr<const Backend> backend;
     int error = 0;  ///< errno; ETIMEDOUT for our own timeout
 };
 
@@ -27,6 +28,7 @@ struct FailedAttempt {
 /// only.
 struct SessionStart {
     const Address& client;
+    std::string_view service;
     const Address& listener;
     const Backend& backend;
     Duration connect_time{0};  ///< since accept
@@ -35,6 +37,7 @@ struct SessionStart {
 /// What is told of a session when it is over. The references are valid during the call only.
 struct SessionSummary {
     const Address& client;
+    std::string_view service;
     const Address& listener;
     /// The one that served it, or that was being connected to when it ended; or nullptr.
     const Backend* backend = nullptr;
@@ -57,6 +60,18 @@ public:
     virtual void on_event(LogLevel level, std::string_view message) noexcept = 0;
     virtual void on_session_start(const SessionStart& start) noexcept { static_cast<void>(start); }
     virtual void on_session_end(const SessionSummary& summary) noexcept = 0;
+};
+
+/// What a proxy knows of a backend at some moment.
+struct BackendStatus {
+    std::string service;
+    std::string name;
+    Address address;
+    std::uint32_t weight = 1;
+    std::size_t active = 0;      ///< sessions, now
+    std::uint64_t attempts = 0;  ///< sessions that were sent to it, ever
+    std::uint64_t failures = 0;  ///< those of them that could not connect
+    bool removed = false;        ///< by apply(); only its last sessions are left
 };
 
 struct ProxyStats {
@@ -83,10 +98,24 @@ public:
     Proxy(const Proxy&) = delete;
     Proxy& operator=(const Proxy&) = delete;
 
+    /// Goes over to another configuration, while sessions go on under it. Listeners whose address
+    /// stays keep their sockets, so no client notices; backends that stay (same service, name and
+    /// address) keep their sessions and counts; what is gone follows its service's `on_remove`.
+    /// `workers` and `busy_poll` stay as they were.
+    ///
+    /// Throws as the constructor does, and then nothing has changed. `on_applied` comes in a later
+    /// turn, when all workers work by the new configuration; until then, and once the proxy drains,
+    /// nobody may call it again.
+    void apply(const Config& config, std::function<void()> on_applied = {});
+    /// The configuration that was applied last.
+    [[nodiscard]] const Config& config() const noexcept;
+
     /// Closes the listeners, after accepting what their backlogs hold, and calls `on_drained` when
     /// the last session is over; those that are left after `timeout` (zero: never) are reset first.
     /// `on_drained` comes in a turn of its own, with the number of sessions that had to be reset.
     void drain(Duration timeout, std::function<void(std::size_t reset_sessions)> on_drained);
+    /// The same; each service's sessions have the service's `drain_timeout`.
+    void drain(std::function<void(std::size_t reset_sessions)> on_drained);
     /// Resets every session, now: they end with EndReason::drain in the next turn.
     void reset_sessions() noexcept;
 
@@ -97,6 +126,8 @@ public:
     /// The addresses really listened on, in the order of the configuration: port 0 has become a
     /// number.
     [[nodiscard]] std::vector<Address> listen_addresses() const;
+    /// In the order of the configuration, and then those that were removed and still have sessions.
+    [[nodiscard]] std::vector<BackendStatus> backends() const;
 
 private:
     class Impl;

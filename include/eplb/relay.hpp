@@ -31,6 +31,7 @@ enum class EndReason : std::uint8_t {
     no_backend,           ///< there was none to try
     local_error,          ///< this machine lacks something: descriptors, ports, memory, permission
     drain,                ///< shut down before it was finished
+    removed,              ///< its backend or listener was taken out of the configuration
 };
 
 /// "client_fin" and so on.

@@ -1,9 +1,8 @@
 #pragma once
 
-#include "app/log.hpp"
-#include "eplb/config.hpp"
+#include "control/config_file.hpp"
 
-#include <chrono>
+#include <cstdint>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -18,16 +17,22 @@ public:
 };
 
 struct CommandLine {
-    Config config;
-    Duration drain_timeout = std::chrono::seconds{30};
-    LogLevel log_level = LogLevel::info;
-    LogFormat log_format = LogFormat::text;
+    enum class Action : std::uint8_t {
+        serve,
+        test,  ///< check the configuration, and leave
+        dump,  ///< print the effective configuration, and leave
+    };
+
+    Action action = Action::serve;
+    /// The file, and what the options say in the file's terms. What they hold is not checked yet.
+    control::ConfigSource source;
+    bool strict = false;  ///< warnings of the configuration are errors
+    bool quiet = false;   ///< no lines below warnings
     /// Set when the user asked for help or the version: print it and leave.
     std::optional<std::string> answer;
 };
 
-/// `arguments` without the program's name. Throws UsageError, and std::runtime_error for a host
-/// name that does not resolve.
+/// `arguments` without the program's name. Throws UsageError.
 [[nodiscard]] CommandLine parse_command_line(std::vector<std::string> arguments);
 
 }  // namespace eplb::app

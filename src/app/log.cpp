@@ -1,23 +1,31 @@
 #include "app/log.hpp"
 
+#include "eplb/fd.hpp"
+
 #include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <cmath>
 #include <cstring>
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <future>
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <spdlog/async.h>
+#include <spdlog/sinks/base_sink.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 #include <thread>
+#include <unistd.h>
 #include <utility>
 
 namespace eplb::app {
 namespace {
 
+using control::LogFormat;
+using control::LogValues;
+using control::SessionLog;
 using nlohmann::ordered_json;
 
 constexpr std::size_t queue_lines = 8192;
@@ -80,6 +88,47 @@ std::string members_of(const ordered_json& json) {
     return text.substr(1, text.size() - 2);
 }
 
+// spdlog's own file sinks leave their descriptor to children.
+class FileSink final : public spdlog::sinks::base_sink<std::mutex> {
+public:
+    explicit FileSink(const std::string& file)
+        : file_{::open(file.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644)} {
+        if (!file_.valid()) throw fmt::system_error(errno, "cannot write the log file {}", file);
+    }
+
+protected:
+    void sink_it_(const spdlog::details::log_msg& message) override {
+        spdlog::memory_buf_t line;
+        formatter_->format(message, line);
+        std::string_view rest{line.data(), line.size()};
+        while (!rest.empty()) {
+            const ssize_t written = ::write(file_.get(), rest.data(), rest.size());
+            if (written < 0 && errno == EINTR) continue;
+            if (written < 0) throw fmt::system_error(errno, "cannot write the log file");
+            rest.remove_prefix(static_cast<std::size_t>(written));
+        }
+    }
+    void flush_() override {}  // nothing is kept
+
+private:
+    Fd file_;
+};
+
+spdlog::sink_ptr open_sink(const std::string& file) {
+    if (file == "-") return std::make_shared<spdlog::sinks::stderr_color_sink_mt>();
+    return std::make_shared<FileSink>(file);
+}
+
+std::shared_ptr<spdlog::async_logger> open_logger(
+    const LogValues& values, const std::shared_ptr<spdlog::details::thread_pool>& threads) {
+    auto logger = std::make_shared<spdlog::async_logger>(
+        "eplb", open_sink(values.file), threads, spdlog::async_overflow_policy::overrun_oldest);
+    logger->set_pattern(values.format == LogFormat::json ? json_pattern : text_pattern,
+                        spdlog::pattern_time_type::utc);
+    logger->set_level(to_spdlog(values.level));
+    return logger;
+}
+
 std::size_t attempts_of(const SessionSummary& summary) noexcept {
     return summary.failed_attempts.size() + (summary.backend != nullptr ? 1 : 0);
 }
@@ -89,8 +138,9 @@ std::size_t attempts_of(const SessionSummary& summary) noexcept {
 std::string to_text(const SessionSummary& summary) {
     fmt::memory_buffer line;
     const auto out = fmt::appender(line);
-    fmt::format_to(out, "session client={} listener={} backend={} attempts={} up={} down={}",
-                   summary.client.to_string(), summary.listener.to_string(),
+    fmt::format_to(out,
+                   "session client={} service={} listener={} backend={} attempts={} up={} down={}",
+                   summary.client.to_string(), summary.service, summary.listener.to_string(),
                    summary.backend != nullptr ? backend_label(*summary.backend) : "-",
                    attempts_of(summary), summary.bytes_up, summary.bytes_down);
     fmt::format_to(out, " connect_ms={:.1f} ms={:.1f} end={}", milliseconds(summary.connect_time),
@@ -108,6 +158,7 @@ std::string to_json(const SessionSummary& summary) {
     ordered_json json;
     json["event"] = "session";
     json["client"] = summary.client.to_string();
+    json["service"] = summary.service;
     json["listener"] = summary.listener.to_string();
     if (summary.backend != nullptr) describe_backend(json, *summary.backend);
     json["attempts"] = attempts_of(summary);
@@ -131,35 +182,46 @@ std::string to_json(const SessionSummary& summary) {
 
 class Log::Impl {
 public:
-    Impl(LogFormat format, LogLevel level)
-        : format_{format},
-          threads_{std::make_shared<spdlog::details::thread_pool>(queue_lines, 1)},
-          logger_{std::make_shared<spdlog::async_logger>(
-              "eplb", std::make_shared<spdlog::sinks::stderr_color_sink_mt>(), threads_,
-              spdlog::async_overflow_policy::overrun_oldest)} {
-        logger_->set_pattern(format == LogFormat::json ? json_pattern : text_pattern,
-                             spdlog::pattern_time_type::utc);
-        logger_->set_level(to_spdlog(level));
+    explicit Impl(const LogValues& values)
+        : threads_{std::make_shared<spdlog::details::thread_pool>(queue_lines, 1)} {
+        reconfigure(values);
     }
 
-    [[nodiscard]] bool wants(LogLevel level) const noexcept {
-        return logger_->should_log(to_spdlog(level));
+    void reconfigure(const LogValues& values) {
+        const auto target = std::make_shared<const Target>(
+            Target{open_logger(values, threads_), values.format, values.sessions});
+        const std::lock_guard lock{choosing_};
+        target_ = target;
     }
 
     void message(LogLevel level, std::string_view text) {
-        if (!wants(level)) return;
-        if (format_ == LogFormat::text) return line(level, text);
-        ordered_json json;
-        json["event"] = "message";
-        json["message"] = text;
-        line(level, members_of(json));
+        report_dropped();
+        write(*target(), level, text);
     }
 
-    void session(const SessionSummary& summary) {
-        if (!wants(LogLevel::info)) return;
-        if (format_ == LogFormat::text) return line(LogLevel::info, to_text(summary));
-        const std::string json = to_json(summary);
-        line(LogLevel::info, std::string_view{json}.substr(1, json.size() - 2));
+    void session_start(const SessionStart& start) {
+        const auto target = this->target();
+        const LogLevel level =
+            target->sessions == SessionLog::open_and_close ? LogLevel::info : LogLevel::debug;
+        if (target->sessions == SessionLog::off || !target->wants(level)) return;
+        report_dropped();
+        write(*target, level,
+              fmt::format(
+                  "session starts: client={} service={} listener={} backend={} connect_ms={:.1f}",
+                  start.client.to_string(), start.service, start.listener.to_string(),
+                  backend_label(start.backend), milliseconds(start.connect_time)));
+    }
+
+    void session_end(const SessionSummary& summary) {
+        const auto target = this->target();
+        if (target->sessions == SessionLog::off || !target->wants(LogLevel::info)) return;
+        report_dropped();
+        if (target->format == LogFormat::text) {
+            target->logger->info(to_text(summary));
+        } else {
+            const std::string json = to_json(summary);
+            target->logger->info(std::string_view{json}.substr(1, json.size() - 2));
+        }
     }
 
     // No memory for a line: the line is lost, and counted, and the process goes on.
@@ -172,11 +234,6 @@ public:
         }
     }
 
-    void line(LogLevel level, std::string_view text) {
-        report_dropped();
-        logger_->log(to_spdlog(level), text);
-    }
-
     [[nodiscard]] bool finish() noexcept {
         try {
             report_dropped();
@@ -184,10 +241,10 @@ public:
             // the log.
             std::promise<void> written;
             std::future<void> done = written.get_future();
-            std::thread{[threads = std::move(threads_), logger = std::move(logger_),
+            std::thread{[threads = std::move(threads_), target = std::move(target_),
                          written = std::move(written)]() mutable {
                 threads.reset();
-                logger.reset();  // the queue referred to it
+                target.reset();  // the queue referred to its logger
                 written.set_value();
             }}.detach();
             return done.wait_for(longest_finish) == std::future_status::ready;
@@ -197,13 +254,37 @@ public:
     }
 
 private:
+    // Never changed, so that whoever is writing a line while it is replaced need not care.
+    struct Target {
+        std::shared_ptr<spdlog::async_logger> logger;
+        LogFormat format;
+        SessionLog sessions;
+
+        [[nodiscard]] bool wants(LogLevel level) const {
+            return logger->should_log(to_spdlog(level));
+        }
+    };
+
+    [[nodiscard]] std::shared_ptr<const Target> target() {
+        const std::lock_guard lock{choosing_};
+        return target_;
+    }
+
+    static void write(const Target& target, LogLevel level, std::string_view text) {
+        if (!target.wants(level)) return;
+        if (target.format == LogFormat::text) return target.logger->log(to_spdlog(level), text);
+        ordered_json json;
+        json["event"] = "message";
+        json["message"] = text;
+        target.logger->log(to_spdlog(level), members_of(json));
+    }
+
     void report_dropped() {
         if (const std::size_t count = newly_dropped()) {
-            message(
-                LogLevel::warning,
-                fmt::format(
-                    "{} log lines dropped: nobody reads standard error fast enough, or no memory",
-                    count));
+            write(*target(), LogLevel::warning,
+                  fmt::format(
+                      "{} log lines dropped: nobody reads standard error fast enough, or no memory",
+                      count));
         }
     }
 
@@ -217,35 +298,30 @@ private:
         return dropped - std::exchange(reported_, dropped);
     }
 
-    LogFormat format_;
     std::shared_ptr<spdlog::details::thread_pool> threads_;
-    std::shared_ptr<spdlog::async_logger> logger_;
+    std::mutex choosing_;
+    std::shared_ptr<const Target> target_;  // guarded by it
     std::atomic<std::size_t> lost_{0};
     std::mutex reporting_;
     std::size_t reported_ = 0;  // these two are guarded by it
     std::chrono::steady_clock::time_point next_report_{};
 };
 
-Log::Log(LogFormat format, LogLevel level) : impl_{std::make_unique<Impl>(format, level)} {}
+Log::Log(const LogValues& values) : impl_{std::make_unique<Impl>(values)} {}
 Log::~Log() = default;
+
+void Log::reconfigure(const LogValues& values) { impl_->reconfigure(values); }
 
 void Log::on_event(LogLevel level, std::string_view message) noexcept {
     impl_->write_or_count([&] { impl_->message(level, message); });
 }
 
 void Log::on_session_start(const SessionStart& start) noexcept {
-    if (!impl_->wants(LogLevel::debug)) return;
-    impl_->write_or_count([&] {
-        impl_->message(
-            LogLevel::debug,
-            fmt::format("session starts: client={} listener={} backend={} connect_ms={:.1f}",
-                        start.client.to_string(), start.listener.to_string(),
-                        backend_label(start.backend), milliseconds(start.connect_time)));
-    });
+    impl_->write_or_count([&] { impl_->session_start(start); });
 }
 
 void Log::on_session_end(const SessionSummary& summary) noexcept {
-    impl_->write_or_count([&] { impl_->session(summary); });
+    impl_->write_or_count([&] { impl_->session_end(summary); });
 }
 
 bool Log::finish() noexcept { return impl_->finish(); }

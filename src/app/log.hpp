@@ -1,23 +1,26 @@
 #pragma once
 
+#include "control/settings.hpp"
 #include "eplb/proxy.hpp"
 
-#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
 
 namespace eplb::app {
 
-enum class LogFormat : std::uint8_t { text, json };
-
-/// Writes what the proxy tells to standard error, one line an event, from a thread of its own: a
-/// reader of the log who is slow, or dead, never holds the reactor up. What does not fit into the
-/// queue is dropped, oldest first, and counted. Any thread may tell.
+/// Writes what the proxy tells to standard error or a file, one line an event, from a thread of its
+/// own: a reader of the log who is slow, or dead, never holds the reactor up. What does not fit into
+/// the queue is dropped, oldest first, and counted. Any thread may tell.
 class Log final : public ProxyObserver {
 public:
-    Log(LogFormat format, LogLevel level);
+    /// Throws std::runtime_error when the file cannot be opened.
+    explicit Log(const control::LogValues& values);
     ~Log() override;
+
+    /// Goes on with other values, and opens the file anew; what was told before is written as it
+    /// would have been. Throws std::runtime_error, and goes on as before, when it cannot be opened.
+    void reconfigure(const control::LogValues& values);
 
     void on_event(LogLevel level, std::string_view message) noexcept override;
     void on_session_start(const SessionStart& start) noexcept override;

@@ -1,8 +1,15 @@
 #include "app/command_line.hpp"
 #include "app/log.hpp"
+#include "app/reload_command.hpp"
 #include "app/version.hpp"
 #include "base/duration.hpp"
 #include "base/size.hpp"
+#include "control/config_dump.hpp"
+#include "control/config_file.hpp"
+#include "control/config_text.hpp"
+#include "control/control_protocol.hpp"
+#include "control/control_server.hpp"
+#include "control/reloader.hpp"
 #include "eplb/proxy.hpp"
 #include "eplb/reactor.hpp"
 #include "eplb/signals.hpp"
@@ -12,8 +19,11 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <filesystem>
 #include <fmt/format.h>
 #include <functional>
+#include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -49,52 +59,102 @@ std::string_view name_of(RelayMode mode) noexcept {
     return "unknown";
 }
 
-void introduce(Log& log, const CommandLine& options, const Proxy& proxy, std::size_t descriptors) {
+void introduce(Log& log, const Config& config, const Proxy& proxy, std::size_t descriptors) {
     const auto say = [&log](const std::string& text) { log.on_event(LogLevel::info, text); };
     utsname system{};
     ::uname(&system);
-    const ServiceConfig& service = options.config.services.front();
     say(fmt::format("eplb {} on {} {}, pid {}", version, system.sysname, system.release,
                     ::getpid()));
-    const Config& config = options.config;
-    const std::size_t pipe_bytes =
-        config.pipe_bytes != 0 ? config.pipe_bytes : RelayContext::Options{}.pipe_bytes;
     say(fmt::format("limits: {} open files, {} connections", descriptors, proxy.max_connections()));
-    say(fmt::format("data path: {} worker{}, relay {}, pipes of {}, busy poll {}", config.workers,
-                    config.workers == 1 ? "" : "s", name_of(config.relay), format_size(pipe_bytes),
-                    format_duration(config.busy_poll)));
-    say(fmt::format("timeouts: connect {}, idle {}, half-close {}, drain {}",
-                    format_duration(service.connect_timeout), format_duration(service.idle_timeout),
-                    format_duration(service.half_close_timeout),
-                    format_duration(options.drain_timeout)));
-    for (const Address& address : proxy.listen_addresses()) {
-        say(fmt::format("listening on {}", address.to_string()));
-    }
-    for (const BackendConfig& backend : service.backends) {
-        say(fmt::format("backend {}{}{} weight {}", backend.name, backend.name.empty() ? "" : "/",
-                        backend.address.to_string(), backend.weight));
+    say(fmt::format("data path: {} worker{}, busy poll {}", config.workers,
+                    config.workers == 1 ? "" : "s", format_duration(config.busy_poll)));
+    const std::vector<Address> listeners = proxy.listen_addresses();
+    auto listener = listeners.begin();
+    for (std::size_t i = 0; i < config.services.size(); ++i) {
+        const ServiceConfig& service = config.services[i];
+        const std::size_t pipe_bytes =
+            service.pipe_bytes != 0 ? service.pipe_bytes : RelayContext::Options{}.pipe_bytes;
+        say(fmt::format(
+            "service {}: relay {}, pipes of {}; timeouts: connect {}, idle {}, "
+            "half-close {}, drain {}",
+            service.name, name_of(service.relay), format_size(pipe_bytes),
+            format_duration(service.connect_timeout), format_duration(service.idle_timeout),
+            format_duration(service.half_close_timeout), format_duration(service.drain_timeout)));
+        for (std::size_t n = 0; n < service.listen.size(); ++n)
+            say(fmt::format("listening on {}", (listener++)->to_string()));
+        for (const BackendConfig& backend : service.backends) {
+            say(fmt::format("backend {}{}{} weight {}", backend.name,
+                            backend.name.empty() ? "" : "/", backend.address.to_string(),
+                            backend.weight));
+        }
     }
     say("ready");
 }
 
-int serve(const CommandLine& options) {
+// What `eplb reload` asks for. It may compare any file, but go over to none but ours.
+void answer_request(control::Reloader& reloader, const std::optional<std::filesystem::path>& own,
+                    std::string_view line, const control::ControlServer::Answer& answer) {
+    using Outcome = control::Reloader::Outcome;
+    try {
+        control::Reloader::Request request = control::decode_request(line);
+        std::error_code ignored;
+        const bool same =
+            own && request.file && std::filesystem::equivalent(*own, *request.file, ignored);
+        if (!own && !request.dry_run)
+            throw std::invalid_argument("it was started without a configuration file");
+        if (!same && !request.dry_run && request.file) {
+            throw std::invalid_argument(fmt::format(
+                "it was started with {}; only --dry-run takes another file", own->string()));
+        }
+        if (!request.dry_run) request.file.reset();
+        reloader.request(std::move(request),
+                         [answer](const Outcome& outcome) { answer(control::encode(outcome)); });
+    } catch (const std::exception& error) {
+        answer(control::encode({Outcome::Kind::failed, fmt::format("{}\n", error.what())}));
+    }
+}
+
+std::unique_ptr<control::ControlServer> open_control(Reactor& reactor, control::Reloader& reloader,
+                                                     const std::string& where,
+                                                     const control::ConfigSource& source) {
+    if (where == "off") return nullptr;
+    return std::make_unique<control::ControlServer>(
+        reactor, Address::parse(where),
+        [&reloader, own = source.file](std::string_view line,
+                                       const control::ControlServer::Answer& answer) {
+            answer_request(reloader, own, line, answer);
+        });
+}
+
+int serve(const CommandLine& options, control::ResolvedSettings resolved) {
     // Before the log's thread starts, so that no signal is ever delivered to it.
     std::signal(SIGPIPE, SIG_IGN);
     const std::size_t descriptors = raise_descriptor_limit();
     Reactor reactor;
-    reactor.set_busy_poll(options.config.busy_poll);
+    reactor.set_busy_poll(resolved.config.busy_poll);
     std::function<void(int)> on_signal;
-    SignalWatch signals{reactor, {SIGTERM, SIGINT, SIGHUP}, [&](int signal) { on_signal(signal); }};
-    Log log{options.log_format, options.log_level};
-    Proxy proxy{reactor, options.config, log};
+    SignalWatch signals{
+        reactor, {SIGTERM, SIGINT, SIGHUP, SIGUSR1}, [&](int signal) { on_signal(signal); }};
+    const auto log_values = [&options](control::LogValues values) {
+        if (options.quiet) values.level = std::max(values.level, LogLevel::warning);
+        return values;
+    };
+    Log log{log_values(resolved.settings.log.values)};
+    Proxy proxy{reactor, resolved.config, log};
+    introduce(log, resolved.config, proxy, descriptors);
+    control::Reloader reloader{
+        reactor,
+        proxy,
+        log,
+        options.source,
+        std::move(resolved),
+        {.on_log = [&](const control::LogValues& values) { log.reconfigure(log_values(values)); }}};
+
+    const std::unique_ptr<control::ControlServer> control_server = open_control(
+        reactor, reloader, reloader.running().settings.process.values.control, options.source);
 
     bool stopping = false;
-    on_signal = [&](int signal) {
-        if (signal == SIGHUP) {
-            log.on_event(LogLevel::warning,
-                         "SIGHUP ignored: there is no configuration file to read again");
-            return;
-        }
+    const auto stop = [&](int signal) {
         if (std::exchange(stopping, true)) {
             log.on_event(LogLevel::warning,
                          fmt::format("SIG{} again: resetting {} sessions", ::sigabbrev_np(signal),
@@ -104,20 +164,98 @@ int serve(const CommandLine& options) {
         }
         log.on_event(LogLevel::info,
                      fmt::format("SIG{}: no longer accepting", ::sigabbrev_np(signal)));
-        proxy.drain(options.drain_timeout, [&](std::size_t) { reactor.stop(); });
+        reloader.stop();
+        proxy.drain([&](std::size_t) { reactor.stop(); });
     };
-    introduce(log, options, proxy, descriptors);
+    const auto reload = [&] {
+        if (stopping) return;
+        if (!options.source.file) {
+            log.on_event(LogLevel::warning,
+                         "SIGHUP ignored: there is no configuration file to read again");
+            return;
+        }
+        log.on_event(LogLevel::info,
+                     fmt::format("SIGHUP: reading {} again", options.source.file->string()));
+        control::Reloader::Request request;
+        request.strict = options.strict;
+        reloader.request(std::move(request));
+    };
+    const auto reopen_log = [&] {
+        try {
+            log.reconfigure(log_values(reloader.running().settings.log.values));
+        } catch (const std::exception& error) {
+            log.on_event(LogLevel::error, error.what());
+        }
+    };
+    on_signal = [&](int signal) {
+        if (signal == SIGHUP) {
+            reload();
+        } else if (signal == SIGUSR1) {
+            reopen_log();
+        } else {
+            stop(signal);
+        }
+    };
     reactor.run();
 
     // Another signal on our way out must not turn a clean exit into a death.
-    for (const int signal : {SIGTERM, SIGINT, SIGHUP}) std::signal(signal, SIG_IGN);
+    for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1}) std::signal(signal, SIG_IGN);
     log.on_event(LogLevel::info, "stopped");
-    if (!log.finish())
-        ::_exit(EXIT_SUCCESS);  // whoever reads the log does not: do not wait for them
+    // Whoever reads the log may not, and a name server may not answer: do not wait for them.
+    if (!log.finish() || reloader.is_reading()) ::_exit(EXIT_SUCCESS);
     return EXIT_SUCCESS;
 }
 
 void complain(std::string_view message) { fmt::print(stderr, "eplb: {}\n", message); }
+
+std::string count_of(std::size_t count, std::string_view what) {
+    return fmt::format("{} {}{}", count, what, count == 1 ? "" : "s");
+}
+
+std::string summary_of(const control::Settings& settings) {
+    std::size_t listeners = 0;
+    std::size_t backends = 0;
+    for (const control::Service& service : settings.services) {
+        listeners += service.values.listen.size();
+        backends += service.backends.size();
+    }
+    return fmt::format("{}, {}, {}", count_of(settings.services.size(), "service"),
+                       count_of(listeners, "listener"), count_of(backends, "backend"));
+}
+
+int print(const std::string& text) {
+    fmt::print("{}", text);
+    return std::fflush(stdout) == 0 ? EXIT_SUCCESS : exit_failure;
+}
+
+int run(const CommandLine& options) {
+    control::LoadedConfig config = control::load_config(options.source);
+    const std::string file = options.source.file ? options.source.file->string() : "options";
+    fmt::print(stderr, "{}", config.report(options.source));
+    if (config.diagnostics.has_errors()) {
+        if (!options.source.file) complain("try: eplb --help");
+        return exit_usage;
+    }
+    if (options.strict && !config.diagnostics.empty()) {
+        complain(fmt::format("{}: {}, and --strict", file,
+                             count_of(config.diagnostics.warnings(), "warning")));
+        return exit_usage;
+    }
+    switch (options.action) {
+    case CommandLine::Action::dump: return print(control::dump(config.settings, file));
+    case CommandLine::Action::test:
+        return print(fmt::format("{}: good: {}\n", file, summary_of(config.settings)));
+    case CommandLine::Action::serve: break;
+    }
+    control::Diagnostics lookups;
+    control::ResolvedSettings resolved{std::move(config.settings), {}};
+    resolved.config = control::resolve(resolved.settings, lookups);
+    if (lookups.has_errors()) {
+        fmt::print(stderr, "{}", control::to_text(lookups, file, config.text));
+        return exit_failure;
+    }
+    return serve(options, std::move(resolved));
+}
 
 }  // namespace
 }  // namespace eplb::app
@@ -125,16 +263,17 @@ void complain(std::string_view message) { fmt::print(stderr, "eplb: {}\n", messa
 int main(int argc, char** argv) {
     using namespace eplb::app;
     try {
-        const CommandLine options =
-            parse_command_line(std::vector<std::string>(argv + std::min(argc, 1), argv + argc));
-        if (options.answer) {
-            fmt::print("{}", *options.answer);
-            return std::fflush(stdout) == 0 ? EXIT_SUCCESS : exit_failure;
-        }
-        return serve(options);
+        const std::vector<std::string> arguments(argv + std::min(argc, 1), argv + argc);
+        if (!arguments.empty() && arguments.front() == "reload")
+            return run_reload_command({arguments.begin() + 1, arguments.end()});
+        const CommandLine options = parse_command_line(arguments);
+        return options.answer ? print(*options.answer) : run(options);
     } catch (const UsageError& error) {
         complain(error.what());
         complain("try: eplb --help");
+        return exit_usage;
+    } catch (const eplb::control::ConfigError& error) {
+        complain(error.what());
         return exit_usage;
     } catch (const std::invalid_argument& error) {
         complain(error.what());

@@ -95,6 +95,19 @@ bool parse_numeric_host(std::string_view text, const HostPort& where, sockaddr_s
     return true;
 }
 
+void check_host_name(std::string_view text, const std::string& host) {
+    const auto bad = [](char c) {
+        return c <= ' ' || c == '/' || c == '@' || c == ',' || c == '%';
+    };
+    if (std::any_of(host.begin(), host.end(), bad) || host.size() > 253) {
+        reject(text, fmt::format("\"{}\" is neither an IP address nor a host name", host));
+    }
+    // "10.0.0" and "300.1.1.1" are slips, but getaddrinfo(3) would make something of them.
+    if (host.find_first_not_of("0123456789.") == std::string::npos) {
+        reject(text, fmt::format("\"{}\" is not an IP address", host));
+    }
+}
+
 bool is_unix_text(std::string_view text) { return text.starts_with(unix_prefix); }
 
 // The peer of a Unix socket chooses its own name: it must not be able to write lines, or fields,
@@ -146,23 +159,20 @@ Address Address::parse(std::string_view text) {
     return from(raw, length);
 }
 
-std::vector<Address> Address::resolve(std::string_view text) {
-    if (is_unix_text(text)) return {parse(text)};
+std::optional<Address> Address::parse_unless_name(std::string_view text) {
+    if (is_unix_text(text)) return parse(text);
     const HostPort where = split_host_port(text);
     sockaddr_storage raw{};
     socklen_t length = 0;
-    if (where.host.empty() || parse_numeric_host(text, where, raw, length)) return {parse(text)};
+    if (where.host.empty() || parse_numeric_host(text, where, raw, length)) return parse(text);
+    check_host_name(text, where.host);
+    return std::nullopt;
+}
 
-    const auto bad = [](char c) {
-        return c <= ' ' || c == '/' || c == '@' || c == ',' || c == '%';
-    };
-    if (std::any_of(where.host.begin(), where.host.end(), bad) || where.host.size() > 253) {
-        reject(text, fmt::format("\"{}\" is neither an IP address nor a host name", where.host));
-    }
-    // "10.0.0" and "300.1.1.1" are slips, but getaddrinfo(3) would make something of them.
-    if (where.host.find_first_not_of("0123456789.") == std::string::npos) {
-        reject(text, fmt::format("\"{}\" is not an IP address", where.host));
-    }
+std::vector<Address> Address::resolve(std::string_view text) {
+    if (const std::optional<Address> address = parse_unless_name(text)) return {*address};
+    const HostPort where = split_host_port(text);
+    sockaddr_storage raw{};
 
     addrinfo hints{};
     hints.ai_family = AF_UNSPEC;

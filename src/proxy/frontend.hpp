@@ -2,15 +2,23 @@
 
 #include "eplb/address.hpp"
 
+#include <cstddef>
+#include <cstdint>
+
 namespace eplb {
 
 class Service;
 
-/// An address that clients of a service connect to. What is listened on is `address` with the port
-/// that the kernel chose, where the configuration said 0. Outlives the sessions that came in by it.
+/// An address that clients of a service connect to, as one worker knows it. Outlives the sessions
+/// that came in by it.
 struct Frontend {
+    std::uint32_t id;
     Service& service;
     Address address;
+    std::size_t sessions = 0;
+    bool removed = false;  ///< from the configuration
+    /// No further client can be on its way to it: it goes when its last session does.
+    bool may_be_forgotten = false;
 };
 
 }  // namespace eplb

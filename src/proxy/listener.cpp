@@ -1,5 +1,7 @@
 #include "proxy/listener.hpp"
 
+#include "base/sys.hpp"
+
 #include <sys/stat.h>
 #include <unistd.h>
 #include <utility>
@@ -13,20 +15,30 @@ bool has_path(const Address& address) noexcept {
 
 }  // namespace
 
-Listener::Listener(Reactor& reactor, const Frontend& frontend, Fd socket,
-                   Acceptor::Handler on_accept, Acceptor::ShortageHandler on_shortage,
-                   Acceptor::Places places)
-    : frontend_{frontend},
-      acceptor_{reactor, std::move(socket), std::move(on_accept), std::move(on_shortage),
-                std::move(places)} {
+Listener::Listener(Reactor& reactor, std::uint32_t id, Frontend& frontend, Fd socket,
+                   Handlers handlers)
+    : id_{id},
+      frontend_{&frontend},
+      handlers_{std::move(handlers)},
+      acceptor_{reactor, std::move(socket),
+                [this](Fd client, const Address& peer) {
+                    handlers_.on_accept(*this, std::move(client), peer);
+                },
+                [this](int error) { handlers_.on_shortage(*this, error); }, handlers_.places} {
     struct stat status{};
-    if (has_path(frontend_.address) && ::lstat(frontend_.address.path().c_str(), &status) == 0) {
+    if (has_path(frontend.address) && ::lstat(frontend.address.path().c_str(), &status) == 0) {
         device_ = status.st_dev;
         inode_ = status.st_ino;
     }
 }
 
 Listener::~Listener() { remove_path(); }
+
+// listen(2) of a socket that listens only changes its backlog.
+void Listener::serve(Frontend& frontend, int backlog) noexcept {
+    frontend_ = &frontend;
+    static_cast<void>(sys::listen(acceptor_.listener().get(), backlog));
+}
 
 void Listener::close() {
     acceptor_.close();
@@ -36,9 +48,9 @@ void Listener::close() {
 void Listener::remove_path() noexcept {
     if (inode_ == 0) return;
     struct stat status{};
-    if (::lstat(frontend_.address.path().c_str(), &status) == 0 && status.st_dev == device_ &&
+    if (::lstat(frontend_->address.path().c_str(), &status) == 0 && status.st_dev == device_ &&
         status.st_ino == inode_) {
-        ::unlink(frontend_.address.path().c_str());
+        ::unlink(frontend_->address.path().c_str());
     }
     inode_ = 0;
 }

@@ -1,18 +1,22 @@
 #include "eplb/proxy.hpp"
 
-#include "base/local_interfaces.hpp"
 #include "eplb/reactor.hpp"
 #include "proxy/drain.hpp"
 #include "proxy/limits.hpp"
-#include "proxy/service.hpp"
+#include "proxy/listener_conflicts.hpp"
+#include "proxy/retirement.hpp"
+#include "proxy/roster.hpp"
 #include "proxy/shortage_report.hpp"
 #include "proxy/worker.hpp"
 #include "proxy/worker_thread.hpp"
 
 #include <algorithm>
 #include <atomic>
+#include <cassert>
 #include <cstring>
+#include <exception>
 #include <fmt/format.h>
+#include <list>
 #include <stdexcept>
 #include <utility>
 
@@ -20,50 +24,16 @@ namespace eplb {
 namespace {
 
 // Listening sockets, and what a further worker's reactor takes.
-std::size_t descriptors_besides_sessions(const Config& config) {
-    if (config.workers == 0) throw std::invalid_argument("there has to be at least one worker");
+std::size_t descriptors_besides_sessions(const Config& config, std::size_t workers) {
     std::size_t listeners = 0;
     for (const ServiceConfig& service : config.services) listeners += service.listen.size();
-    return listeners * config.workers + 2 * (config.workers - 1);
+    return listeners * workers + 2 * (workers - 1);
 }
 
-// A backend that is one of our own listeners would connect us to ourselves until descriptors run
-// out.
-void reject_loops(const Config& config) {
-    for (const ServiceConfig& service : config.services) {
-        for (const BackendConfig& backend : service.backends) {
-            for (const ServiceConfig& other : config.services) {
-                for (const Address& listener : other.listen) {
-                    const bool same = listener == backend.address;
-                    // [::] takes IPv4 as well, 0.0.0.0 does not take IPv6.
-                    const bool takes =
-                        listener.is_wildcard() &&
-                        (listener.family() == AF_INET6 || backend.address.family() == AF_INET);
-                    const bool covered = takes && listener.port() != 0 &&
-                                         listener.port() == backend.address.port() &&
-                                         is_on_this_machine(backend.address);
-                    if (!same && !covered) continue;
-                    throw std::invalid_argument(fmt::format(
-                        "backend {} is our own listener {}: every connection would loop",
-                        backend.address.to_string(), listener.to_string()));
-                }
-            }
-        }
-    }
-}
-
-void reject_duplicate_listeners(const Config& config) {
-    std::vector<Address> seen;
-    for (const ServiceConfig& service : config.services) {
-        for (const Address& listener : service.listen) {
-            const bool any_port = !listener.is_unix() && listener.port() == 0;
-            if (!any_port && std::find(seen.begin(), seen.end(), listener) != seen.end()) {
-                throw std::invalid_argument(
-                    fmt::format("listener {} is given twice", listener.to_string()));
-            }
-            seen.push_back(listener);
-        }
-    }
+Limits limits_of(const Config& config, std::size_t workers) {
+    if (workers == 0) throw std::invalid_argument("there has to be at least one worker");
+    return work_out_limits(descriptor_limit(), config.max_connections,
+                           descriptors_besides_sessions(config, workers));
 }
 
 }  // namespace
@@ -73,30 +43,26 @@ public:
     Impl(Reactor& reactor, const Config& config, ProxyObserver& observer)
         : reactor_{reactor},
           observer_{observer},
-          limits_{work_out_limits(descriptor_limit(), config.max_connections,
-                                  descriptors_besides_sessions(config))},
+          limits_{limits_of(config, config.workers)},
           budget_{limits_.descriptors, limits_.sessions, [this] { on_room(); }},
           shortages_{observer} {
-        reject_duplicate_listeners(config);
-        reject_loops(config);
-        for (const ServiceConfig& service : config.services) {
-            services_.push_back(std::make_unique<Service>(service, services_.size()));
-        }
-        shared_.relay = relay_options(config);
+        Roster::Draft draft = roster_.draft(config);
         first_ = std::make_unique<Worker>(reactor, 0, shared_);
         workers_.push_back(first_.get());
         for (std::size_t i = 1; i < config.workers; ++i) {
             threads_.push_back(std::make_unique<WorkerThread>(i, shared_, config.busy_poll));
             workers_.push_back(&threads_.back()->worker());
         }
-        first_->set_peers(workers_);
-        for (const auto& thread : threads_) {
-            thread->call([this](Worker& worker) { worker.set_peers(workers_); });
-        }
+        on_every_worker([this](Worker& worker) { worker.set_peers(workers_); });
         try {
-            for (std::size_t i = 0; i < config.services.size(); ++i) {
-                for (const Address& address : config.services[i].listen) {
-                    open_frontend(*services_[i], address);
+            Opened opened = open_sockets(draft);
+            roster_.commit(draft);
+            on_every_worker([&](Worker& worker) { worker.apply(roster_.generation()); });
+            for (NewListener& listener : opened) {
+                for (std::size_t i = 0; i < listener.sockets.size(); ++i) {
+                    on_worker(i, [&](Worker& worker) {
+                        worker.add_listener(listener.frontend, std::move(listener.sockets[i]));
+                    });
                 }
             }
         } catch (...) {
@@ -107,31 +73,71 @@ public:
 
     ~Impl() {
         drain_.reset();
+        retirements_.clear();
         stop_workers();
     }
 
     Impl(const Impl&) = delete;
     Impl& operator=(const Impl&) = delete;
 
+    void apply(const Config& config, std::function<void()> on_applied) {
+        assert(!applying_ && !draining_);
+        const Limits limits = limits_of(config, workers_.size());
+        auto draft = std::make_shared<Roster::Draft>(roster_.draft(config));
+        reject_what_takes_a_restart(*draft);
+        auto opened = std::make_shared<Opened>(open_sockets(*draft));
+        // Nothing fails from here on.
+        applying_ = true;
+        limits_ = limits;
+        budget_.set_limits(limits.descriptors, limits.sessions);
+        roster_.commit(*draft);
+        auto generation = std::make_shared<const Generation>(draft->generation);
+        // Every worker knows a frontend before any of them accepts for it: what one accepts may be
+        // for another.
+        broadcast([generation](Worker& worker) { worker.apply(*generation); },
+                  [this, draft, opened, on_applied = std::move(on_applied)] {
+                      add_listeners(*opened, [this, draft, on_applied] {
+                          retire_removed(*draft);
+                          applying_ = false;
+                          if (on_applied) first_->post([on_applied](Worker&) { on_applied(); });
+                      });
+                  });
+    }
+
+    [[nodiscard]] const Config& config() const noexcept { return roster_.config(); }
+    [[nodiscard]] std::vector<BackendStatus> backends() const { return roster_.backends(); }
+
     void drain(Duration timeout, std::function<void(std::size_t)> on_drained) {
         draining_ = true;
         deadline_ = timeout > Duration{0} ? reactor_.now() + timeout : TimePoint::max();
         on_drained_ = std::move(on_drained);
-        first_->close_listeners();
         // What they accept is counted before anybody asks how many are left; the socket that one
         // hands to another is in that one's letters before the answer is in ours.
-        closing_ = threads_.size();
-        for (const auto& thread : threads_) {
-            thread->worker().post([this](Worker& worker) {
-                worker.close_listeners();
-                first_->post([this](Worker&) { on_closed(); });
+        closing_ = true;
+        broadcast([](Worker& worker) { worker.close_listeners(); }, [this] { on_closed(); });
+    }
+
+    void drain(std::function<void(std::size_t)> on_drained) {
+        Duration longest{0};
+        bool endless = false;
+        for (const ServiceConfig& service : config().services) {
+            endless = endless || service.drain_timeout == Duration{0};
+            longest = std::max(longest, service.drain_timeout);
+        }
+        for (std::size_t i = 0; i < config().services.size(); ++i) {
+            const Duration timeout = config().services[i].drain_timeout;
+            if (timeout == Duration{0} || (timeout == longest && !endless)) continue;
+            retire(timeout, [this, id = roster_.generation().services[i]->id] {
+                reset_sessions(EndReason::drain, [id](const Session& session) {
+                    return session.frontend().service.id() == id;
+                });
             });
         }
-        if (closing_ == 0) begin_drain();
+        drain(endless ? Duration{0} : longest, std::move(on_drained));
     }
 
     void reset_sessions() noexcept {
-        if (closing_ != 0) {
+        if (closing_) {
             reset_when_closed_ = true;
             return;
         }
@@ -168,43 +174,42 @@ public:
 
     [[nodiscard]] std::vector<Address> listen_addresses() const {
         std::vector<Address> addresses;
-        addresses.reserve(frontends_.size());
-        for (const auto& frontend : frontends_) addresses.push_back(frontend->address);
+        for (const FrontendSpec& frontend : roster_.generation().frontends)
+            addresses.push_back(frontend.address);
         return addresses;
     }
 
 private:
-    RelayContext::Options relay_options(const Config& config) {
-        RelayContext::Options options;
-        options.mode = config.relay;
-        if (config.pipe_bytes != 0) options.pipe_bytes = config.pipe_bytes;
-        options.on_splice_refused = [this](int error) {
-            if (refusal_told_.exchange(true)) return;  // another worker has
-            observer_.on_event(
-                LogLevel::warning,
-                fmt::format("splice(2) refused: {}; copying instead", std::strerror(error)));
-        };
-        return options;
+    struct NewListener {
+        FrontendSpec frontend;
+        std::vector<Fd> sockets;  // one for each worker that is to have one, from the first
+    };
+    using Opened = std::vector<NewListener>;
+
+    // --- workers
+
+    // Waits for it; throws what it threw. Not once clients are being served.
+    void on_worker(std::size_t index, const std::function<void(Worker&)>& fn) {
+        if (index == 0) return fn(*first_);
+        threads_[index - 1]->call(fn);
+    }
+    void on_every_worker(const std::function<void(Worker&)>& fn) {
+        for (std::size_t i = 0; i < workers_.size(); ++i) on_worker(i, fn);
     }
 
-    // A socket for each worker; the kernel shares the clients out among them. For Unix sockets there
-    // is no such thing: the first worker accepts, and hands over.
-    void open_frontend(Service& service, const Address& address) {
-        const bool shared = !threads_.empty() && !address.is_unix();
-        if (shared) require_unused(address);
-        std::vector<Fd> sockets;
-        sockets.push_back(listen_on(address, {.share_port = shared}));
-        frontends_.push_back(
-            std::make_unique<Frontend>(Frontend{service, local_address(sockets.front())}));
-        const Frontend& frontend = *frontends_.back();
-        while (shared && sockets.size() < workers_.size()) {
-            sockets.push_back(listen_on(frontend.address, {.share_port = true}));
-        }
-
-        first_->add_listener(frontend, std::move(sockets.front()));
-        for (std::size_t i = 1; i < sockets.size(); ++i) {
-            threads_[i - 1]->call(
-                [&](Worker& worker) { worker.add_listener(frontend, std::move(sockets[i])); });
+    // Runs `fn` on every worker, waiting for nobody, and then `then` on this thread: at once, if
+    // there is no other worker.
+    void broadcast(const std::function<void(Worker&)>& fn, std::function<void()> then) {
+        fn(*first_);
+        if (threads_.empty()) return then();
+        auto left = std::make_shared<std::size_t>(threads_.size());
+        for (const auto& thread : threads_) {
+            thread->worker().post([this, fn, then, left](Worker& worker) {
+                fn(worker);
+                first_->post([then, left](Worker&) {
+                    if (--*left == 0) then();
+                });
+            });
         }
     }
 
@@ -220,8 +225,134 @@ private:
         first_.reset();
     }
 
+    // --- listeners
+
+    // The old socket is open until the new one is, and only one of the two can be.
+    void reject_what_takes_a_restart(const Roster::Draft& draft) const {
+        for (const Roster::NewSocket& wanted : draft.new_sockets) {
+            for (const FrontendSpec& old : roster_.generation().frontends) {
+                if (!overlap(wanted.address, old.address)) continue;
+                throw std::invalid_argument(fmt::format(
+                    "cannot go over from listener {} to {} without closing it: that takes a restart",
+                    old.address.to_string(), wanted.address.to_string()));
+            }
+        }
+    }
+
+    Opened open_sockets(Roster::Draft& draft) {
+        Opened opened;
+        for (const Roster::NewSocket& wanted : draft.new_sockets) {
+            FrontendSpec& frontend = draft.generation.frontends[wanted.frontend];
+            std::vector<Fd> sockets = open_sockets(wanted.address, frontend.backlog);
+            frontend.address = local_address(sockets.front());
+            opened.push_back({frontend, std::move(sockets)});
+        }
+        return opened;
+    }
+
+    // A socket for each worker; the kernel shares the clients out among them. For Unix sockets there
+    // is no such thing: the first worker accepts, and hands over.
+    std::vector<Fd> open_sockets(const Address& address, int backlog) {
+        const bool shared = !threads_.empty() && !address.is_unix();
+        if (shared) require_unused(address);
+        ListenOptions options;
+        options.backlog = backlog;
+        options.share_port = shared;
+        std::vector<Fd> sockets;
+        sockets.push_back(listen_on(address, options));
+        const Address actual = local_address(sockets.front());
+        while (shared && sockets.size() < workers_.size())
+            sockets.push_back(listen_on(actual, options));
+        return sockets;
+    }
+
+    void add_listeners(Opened& opened, std::function<void()> then) {
+        if (draining_) return then();  // their sockets go with `opened`
+        // Each worker takes its own out of it.
+        auto shared = std::make_shared<Opened>(std::move(opened));
+        broadcast(
+            [this, shared](Worker& worker) {
+                const std::size_t own = worker.index();
+                for (NewListener& listener : *shared) {
+                    if (own < listener.sockets.size())
+                        add_listener(worker, listener.frontend, std::move(listener.sockets[own]));
+                }
+            },
+            std::move(then));
+    }
+
+    void add_listener(Worker& worker, const FrontendSpec& frontend, Fd socket) noexcept {
+        try {
+            worker.add_listener(frontend, std::move(socket));
+        } catch (const std::exception& error) {
+            observer_.on_event(
+                LogLevel::error,
+                fmt::format("cannot accept on {}: {}", frontend.address.to_string(), error.what()));
+        }
+    }
+
+    // --- what was removed
+
+    void retire_removed(const Roster::Draft& draft) {
+        broadcast([](Worker& worker) { worker.forget_removed(); }, [] {});
+        for (const auto& backend : draft.returned_backends) pardon(*backend);
+        for (const auto& [backend, policy, timeout] : draft.removed_backends) {
+            if (backend->active() == 0) continue;
+            retire(policy, timeout, backend.get(), [this, backend = backend] {
+                reset_sessions(EndReason::removed,
+                               [backend = backend.get()](const Session& session) {
+                                   return session.backend() == backend;
+                               });
+            });
+        }
+        for (const auto& [frontend, policy, timeout] : draft.removed_frontends) {
+            // A socket that another service has now is no reason to end anybody's session.
+            if (is_listened_on(frontend.socket)) continue;
+            retire(policy, timeout, nullptr, [this, id = frontend.id] {
+                reset_sessions(EndReason::removed, [id](const Session& session) {
+                    return session.frontend().id == id;
+                });
+            });
+        }
+    }
+
+    [[nodiscard]] bool is_listened_on(std::uint32_t socket) const noexcept {
+        const auto& frontends = roster_.generation().frontends;
+        return std::ranges::find(frontends, socket, &FrontendSpec::socket) != frontends.end();
+    }
+
+    void retire(OnRemove policy, Duration timeout, const Backend* backend,
+                std::function<void()> end) {
+        if (policy == OnRemove::close) return end();
+        if (policy == OnRemove::drain && timeout > Duration{0})
+            retire(timeout, std::move(end), backend);
+    }
+
+    void retire(Duration time, std::function<void()> end, const Backend* backend = nullptr) {
+        retirements_.push_back({backend, nullptr});
+        retirements_.back().second = std::make_unique<Retirement>(
+            reactor_, time, [this, end = std::move(end)](Retirement& over) {
+                end();
+                std::erase_if(retirements_,
+                              [&](const auto& entry) { return entry.second.get() == &over; });
+            });
+    }
+
+    // A backend that came back keeps its sessions.
+    void pardon(const Backend& backend) {
+        std::erase_if(retirements_, [&](const auto& entry) { return entry.first == &backend; });
+    }
+
+    void reset_sessions(EndReason reason, std::function<bool(const Session&)> wanted) {
+        broadcast([reason, wanted = std::move(wanted)](
+                      Worker& worker) { worker.reset_sessions(reason, wanted); },
+                  [] {});
+    }
+
+    // --- draining
+
     void on_closed() {
-        if (--closing_ != 0) return;
+        closing_ = false;
         begin_drain();
         if (std::exchange(reset_when_closed_, false)) reset_sessions();
     }
@@ -246,6 +377,8 @@ private:
         }
     }
 
+    // --- running out
+
     void on_room() {
         if (stopping_) return;
         if (threads_.empty()) return first_->on_room();
@@ -261,18 +394,22 @@ private:
         }
     }
 
+    void on_splice_refused(int error) {
+        if (refusal_told_.exchange(true)) return;  // another worker has
+        observer_.on_event(LogLevel::warning, fmt::format("splice(2) refused: {}; copying instead",
+                                                          std::strerror(error)));
+    }
+
     Reactor& reactor_;
     ProxyObserver& observer_;
-    const Limits limits_;
+    Limits limits_;
     DescriptorBudget budget_;
     ShortageReport shortages_;
-    std::vector<std::unique_ptr<Service>> services_;
-    std::vector<std::unique_ptr<Frontend>> frontends_;
+    Roster roster_;
     Worker::Shared shared_{.observer = observer_,
                            .budget = budget_,
                            .shortages = shortages_,
-                           .services = services_,
-                           .relay = {},
+                           .on_splice_refused = [this](int error) { on_splice_refused(error); },
                            .on_session_gone = [this] { on_session_gone(); },
                            .on_pipes_in_the_way = [this] { on_pipes_in_the_way(); }};
     std::unique_ptr<Worker> first_;  // on the reactor that we were given
@@ -281,9 +418,13 @@ private:
     std::atomic<bool> refusal_told_{false};
     std::atomic<bool> stopping_{false};
 
+    // Of apply(): what was removed and has time left; whose sessions, if a backend's.
+    bool applying_ = false;
+    std::list<std::pair<const Backend*, std::unique_ptr<Retirement>>> retirements_;
+
     // Of a drain:
     std::atomic<bool> draining_{false};
-    std::size_t closing_ = 0;  // workers whose listeners are not closed yet
+    bool closing_ = false;  // some workers' listeners are not closed yet
     bool reset_when_closed_ = false;
     TimePoint deadline_;
     std::function<void(std::size_t)> on_drained_;
@@ -294,8 +435,16 @@ Proxy::Proxy(Reactor& reactor, const Config& config, ProxyObserver& observer)
     : impl_{std::make_unique<Impl>(reactor, config, observer)} {}
 Proxy::~Proxy() = default;
 
+void Proxy::apply(const Config& config, std::function<void()> on_applied) {
+    impl_->apply(config, std::move(on_applied));
+}
+const Config& Proxy::config() const noexcept { return impl_->config(); }
+std::vector<BackendStatus> Proxy::backends() const { return impl_->backends(); }
 void Proxy::drain(Duration timeout, std::function<void(std::size_t)> on_drained) {
     impl_->drain(timeout, std::move(on_drained));
+}
+void Proxy::drain(std::function<void(std::size_t)> on_drained) {
+    impl_->drain(std::move(on_drained));
 }
 void Proxy::reset_sessions() noexcept { impl_->reset_sessions(); }
 std::size_t Proxy::max_connections() const noexcept { return impl_->max_connections(); }

@@ -26,6 +26,7 @@ std::string_view to_string(EndReason reason) noexcept {
     case EndReason::no_backend: return "no_backend";
     case EndReason::local_error: return "local_error";
     case EndReason::drain: return "drain";
+    case EndReason::removed: return "removed";
     }
     return "unknown";
 }

@@ -1,43 +1,63 @@
 #include "proxy/service.hpp"
 
-#include <fmt/format.h>
+#include <algorithm>
 #include <fstream>
-#include <stdexcept>
+#include <iterator>
+#include <utility>
 
 namespace eplb {
 
-Service::Service(const ServiceConfig& config, std::size_t index)
-    : index_{index},
-      connect_timeout_{config.connect_timeout},
-      timeouts_{config.idle_timeout, config.half_close_timeout} {
-    for (const BackendConfig& backend : config.backends) {
-        if (backend.address.is_wildcard() || backend.address.family() == AF_UNSPEC) {
-            throw std::invalid_argument(fmt::format("backend {} needs a host, like 127.0.0.1:{}",
-                                                    backend.address.to_string(),
-                                                    backend.address.port()));
-        }
-        backends_.push_back(std::make_unique<Backend>(backends_.size(), backend.name,
-                                                      backend.address, backend.weight));
-        if (backend.weight > 0) usable_.push_back(backends_.back().get());
-    }
-    if (usable_.empty()) {
-        throw std::invalid_argument(
-            fmt::format("service \"{}\" has no backend with a weight above 0", config.name));
-    }
-
+EphemeralPorts EphemeralPorts::of_this_network() {
     std::ifstream range{"/proc/sys/net/ipv4/ip_local_port_range"};
+    EphemeralPorts ports;
     std::uint16_t first = 0;
     std::uint16_t last = 0;
-    if (range >> first >> last) {
-        first_ephemeral_port_ = first;
-        last_ephemeral_port_ = last;
-    }
+    if (range >> first >> last) ports = {first, last};
+    return ports;
+}
+
+Service::Service(std::shared_ptr<const ServiceSpec> spec, std::size_t worker, RelayContext& context)
+    : spec_{std::move(spec)},
+      context_{&context},
+      timeouts_{spec_->timeouts},
+      balancer_{std::make_unique<RoundRobin>()} {
+    take_backends();
+    for (std::size_t i = 0; i < worker; ++i) static_cast<void>(pick({}, {}));
+}
+
+void Service::update(std::shared_ptr<const ServiceSpec> spec, RelayContext& context) {
+    const bool same_backends = spec->usable == spec_->usable;
+    spec_ = std::move(spec);
+    context_ = &context;
+    timeouts_ = spec_->timeouts;
+    if (!same_backends) take_backends();
+}
+
+void Service::take_backends() {
+    candidates_.clear();
+    for (const auto& backend : spec_->usable) candidates_.push_back(backend.get());
+    remaining_.reserve(candidates_.size());
+    balancer_->prepare(spec_->index_end);
+}
+
+void Service::remove() noexcept {
+    removed_ = true;
+    candidates_.clear();
+}
+
+Backend* Service::pick(const Address& client, std::span<const FailedAttempt> failed) noexcept {
+    if (failed.empty()) return balancer_->pick(candidates_, client);
+    remaining_.clear();
+    std::ranges::copy_if(candidates_, std::back_inserter(remaining_), [&](const Backend* backend) {
+        return std::ranges::none_of(
+            failed, [&](const FailedAttempt& attempt) { return attempt.backend.get() == backend; });
+    });
+    return balancer_->pick(remaining_, client);
 }
 
 bool Service::may_connect_to_itself(const Backend& backend) const noexcept {
-    const std::uint16_t port = backend.address().port();
-    return !backend.address().is_unix() && port >= first_ephemeral_port_ &&
-           port <= last_ephemeral_port_;
+    return !backend.address().is_unix() &&
+           spec_->ephemeral_ports.contains(backend.address().port());
 }
 
 }  // namespace eplb

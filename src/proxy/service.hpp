@@ -1,45 +1,59 @@
 #pragma once
 
-#include "eplb/backend.hpp"
-#include "eplb/config.hpp"
-#include "eplb/relay.hpp"
+#include "eplb/balancer.hpp"
+#include "eplb/proxy.hpp"
+#include "proxy/service_spec.hpp"
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 namespace eplb {
 
-/// The backends that the clients of some listeners share, and the service's limits. Any thread may
-/// ask: nothing but the counts of the backends changes.
+/// A service as one worker knows it: what it was told, and a balancer of its own, so that picking
+/// takes no lock. Belongs to the thread of its worker, and outlives the sessions that came in by it.
 class Service {
 public:
-    /// `index`: its place among the services. Throws std::invalid_argument when there is no backend
-    /// that could take a session.
-    Service(const ServiceConfig& config, std::size_t index);
+    /// The balancers of `worker` 0, 1, 2… begin at successive places of the sequence: the first
+    /// clients of several workers do not all meet the same backend. `context` outlives it.
+    Service(std::shared_ptr<const ServiceSpec> spec, std::size_t worker, RelayContext& context);
 
-    [[nodiscard]] std::size_t index() const noexcept { return index_; }
-    [[nodiscard]] std::size_t backend_count() const noexcept { return backends_.size(); }
-    /// Those with a weight.
-    [[nodiscard]] std::span<Backend* const> usable() const noexcept { return usable_; }
+    /// Goes on by what it is told now; so do its sessions.
+    void update(std::shared_ptr<const ServiceSpec> spec, RelayContext& context);
+    /// It is in the configuration no longer, for good: nobody gets a backend of it any more.
+    void remove() noexcept;
+    [[nodiscard]] bool removed() const noexcept { return removed_; }
+
+    [[nodiscard]] std::uint32_t id() const noexcept { return spec_->id; }
+    [[nodiscard]] const std::string& name() const noexcept { return spec_->name; }
+    [[nodiscard]] Duration connect_timeout() const noexcept { return spec_->connect_timeout; }
+    /// The reference stays good, with values that follow update().
+    [[nodiscard]] const RelayTimeouts& timeouts() const noexcept { return timeouts_; }
+    /// For sessions that begin now.
+    [[nodiscard]] RelayContext& relay_context() const noexcept { return *context_; }
+
+    /// Whom the balancer gives to `client`, leaving out those that failed it; nullptr: nobody is
+    /// left.
+    [[nodiscard]] Backend* pick(const Address& client,
+                                std::span<const FailedAttempt> failed) noexcept;
 
     /// Whether a connection to `backend`, if nobody listens there, could be given the backend's own
     /// port as its local one, and so be connected to itself (simultaneous open, RFC 9293, 3.5).
     [[nodiscard]] bool may_connect_to_itself(const Backend& backend) const noexcept;
 
-    [[nodiscard]] Duration connect_timeout() const noexcept { return connect_timeout_; }
-    [[nodiscard]] const RelayTimeouts& timeouts() const noexcept { return timeouts_; }
-
 private:
-    std::size_t index_;
-    std::vector<std::unique_ptr<Backend>> backends_;
-    std::vector<Backend*> usable_;
-    Duration connect_timeout_;
+    void take_backends();
+
+    std::shared_ptr<const ServiceSpec> spec_;
+    RelayContext* context_;
     RelayTimeouts timeouts_;
-    std::uint16_t first_ephemeral_port_ = 0;
-    std::uint16_t last_ephemeral_port_ = 65535;
+    std::unique_ptr<Balancer> balancer_;
+    std::vector<Backend*> candidates_;
+    std::vector<Backend*> remaining_;  // scratch for pick()
+    bool removed_ = false;
 };
 
 }  // namespace eplb

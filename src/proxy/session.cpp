@@ -55,11 +55,11 @@ EndReason reason_of(const FailedAttempt& attempt) noexcept {
 
 }  // namespace
 
-Session::Session(SessionHost& host, const Frontend& frontend, Fd client, const Address& peer)
+Session::Session(SessionHost& host, Frontend& frontend, Fd client, const Address& peer)
     : host_{host},
       frontend_{frontend},
       client_{peer},
-      duplex_{host.reactor(), *this, host.relay_context(), frontend.service.timeouts()},
+      duplex_{host.reactor(), *this, frontend.service.relay_context(), frontend.service.timeouts()},
       accepted_{host.reactor().now()} {
     duplex_.client.fd = std::move(client);
 }
@@ -78,6 +78,7 @@ Next Session::run() noexcept {
 void Session::retire() noexcept {
     host_.on_session_end({
         .client = client_,
+        .service = service().name(),
         .listener = frontend_.address,
         .backend = backend_.get(),
         .failed_attempts = failed(),
@@ -108,7 +109,7 @@ Next Session::connect_to_next() noexcept {
     const Duration limit = service().connect_timeout();
     for (;;) {
         if (failed_ && limit > Duration{0} && age() >= 2 * limit) return give_up();
-        Backend* const backend = host_.pick(service(), client_, failed());
+        Backend* const backend = service().pick(client_, failed());
         if (backend == nullptr) return give_up();
         backend_ = Backend::Lease{*backend};
         if (const std::optional<Next> next = connect_to_backend()) return *next;
@@ -186,7 +187,8 @@ Next Session::connected() noexcept {
     phase_ = Phase::relaying;
     if (settled_) keep_server_alive();
     duplex_.begin(!frontend_.address.is_unix(), !backend_.get()->address().is_unix());
-    host_.on_session_start({client_, frontend_.address, *backend_.get(), connect_time_});
+    host_.on_session_start(
+        {client_, service().name(), frontend_.address, *backend_.get(), connect_time_});
     if (phase_ != Phase::relaying) return Next::done;  // whoever was told had it reset
     return duplex_.step();
 }
@@ -239,7 +241,7 @@ void Session::attempt_failed(int error) noexcept {
     Backend& backend = *backend_.get();
     if (is_backends_fault(error, backend.address().is_unix())) backend.count_failure();
     if (!failed_) failed_ = std::make_unique<std::vector<FailedAttempt>>();
-    failed_->push_back({&backend, error});
+    failed_->push_back({backend.shared_from_this(), error});
     duplex_.timer.cancel();
     duplex_.server.close();
     backend_ = {};

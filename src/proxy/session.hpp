@@ -8,7 +8,6 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <span>
 #include <vector>
 
 namespace eplb {
@@ -19,10 +18,6 @@ class Session;
 class SessionHost {
 public:
     [[nodiscard]] virtual Reactor& reactor() noexcept = 0;
-    [[nodiscard]] virtual RelayContext& relay_context() noexcept = 0;
-    /// A backend of `service` that is not among those that `failed`; nullptr: none is left.
-    [[nodiscard]] virtual Backend* pick(const Service& service, const Address& client,
-                                        std::span<const FailedAttempt> failed) noexcept = 0;
     /// It has to wait for a resource that this machine is short of, and is to be woken when some
     /// may have come free. `again`: it still has to.
     virtual void on_starved(Session& session, bool again, int error) noexcept = 0;
@@ -51,7 +46,7 @@ protected:
 class Session final : public Task, public ListHook<Session> {
 public:
     /// `host` and `frontend` outlive the session, which begins in its first run().
-    Session(SessionHost& host, const Frontend& frontend, Fd client, const Address& peer);
+    Session(SessionHost& host, Frontend& frontend, Fd client, const Address& peer);
 
     Next run() noexcept override;
     void retire() noexcept override;
@@ -59,6 +54,9 @@ public:
     /// It has turned out to be no short one: what a short one does not need is done now.
     void settle() noexcept;
     [[nodiscard]] Duration age() const noexcept;
+    [[nodiscard]] Frontend& frontend() const noexcept { return frontend_; }
+    /// The one that it is connected to, or being connected to; or nullptr.
+    [[nodiscard]] const Backend* backend() const noexcept { return backend_.get(); }
 
     /// Ends the wait of a starved session, for now: it tries again in its next run().
     void wake() noexcept;
@@ -84,10 +82,10 @@ private:
     void keep_server_alive() noexcept;
 
     [[nodiscard]] const std::vector<FailedAttempt>& failed() const noexcept;
-    [[nodiscard]] const Service& service() const noexcept { return frontend_.service; }
+    [[nodiscard]] Service& service() const noexcept { return frontend_.service; }
 
     SessionHost& host_;
-    const Frontend& frontend_;
+    Frontend& frontend_;
     Address client_;
     Duplex duplex_;
     Backend::Lease backend_;

@@ -2,9 +2,9 @@
 
 #include "base/sys.hpp"
 #include "eplb/reactor.hpp"
-#include "proxy/service.hpp"
 
 #include <algorithm>
+#include <cassert>
 #include <cerrno>
 #include <utility>
 
@@ -34,12 +34,7 @@ struct Parcel {
 }  // namespace
 
 Worker::Worker(Reactor& reactor, std::size_t index, const Shared& shared)
-    : reactor_{reactor},
-      shared_{shared},
-      context_{shared.relay, &shared.budget},
-      self_{std::make_shared<Worker*>(this)} {
-    for (const auto& service : shared.services) pickers_.emplace_back(*service, index);
-}
+    : reactor_{reactor}, index_{index}, shared_{shared}, self_{std::make_shared<Worker*>(this)} {}
 
 Worker::~Worker() {
     reset_sessions();
@@ -47,21 +42,124 @@ Worker::~Worker() {
         while (!list->empty()) list->front().retire();
     }
     listeners_.clear();
-    context_.pipes().trim();  // tells the budget, which would tell us
+    trim_pipes();  // tells the budget, which would tell us
 }
 
-void Worker::add_listener(const Frontend& frontend, Fd socket) {
-    const std::size_t index = listeners_.size();
-    listeners_.push_back(std::make_unique<Listener>(
-        reactor_, frontend, std::move(socket),
-        [this, index](Fd client, const Address& peer) {
-            last_served_ = index;
-            on_accept(listeners_[index]->frontend(), std::move(client), peer);
-        },
-        [this, index](int error) { on_accept_shortage(*listeners_[index], error); },
-        Acceptor::Places{[this] { return take_place(); },
-                         [this] { shared_.budget.return_session(); }}));
+// --- what it works by
+
+void Worker::apply(const Generation& generation) {
+    apply_services(generation);
+    apply_frontends(generation);
+    apply_listeners(generation);
 }
+
+void Worker::apply_services(const Generation& generation) {
+    for (const auto& spec : generation.services) {
+        RelayContext& context = context_for(*spec);
+        if (Service* const service = find_service(spec->id)) {
+            service->update(spec, context);
+        } else {
+            services_.push_back(std::make_unique<Service>(spec, index_, context));
+        }
+    }
+    for (const auto& service : services_) {
+        const bool stays = std::ranges::any_of(
+            generation.services, [&](const auto& spec) { return spec->id == service->id(); });
+        if (!stays) service->remove();
+    }
+}
+
+void Worker::apply_frontends(const Generation& generation) {
+    for (const FrontendSpec& spec : generation.frontends) {
+        if (find_frontend(spec.id) != nullptr) continue;
+        frontends_.push_back(std::make_unique<Frontend>(Frontend{
+            .id = spec.id, .service = *find_service(spec.service), .address = spec.address}));
+    }
+    for (const auto& frontend : frontends_) {
+        frontend->removed =
+            std::ranges::none_of(generation.frontends,
+                                 [&](const FrontendSpec& spec) { return spec.id == frontend->id; });
+    }
+}
+
+void Worker::apply_listeners(const Generation& generation) {
+    const auto spec_of = [&](const std::unique_ptr<Listener>& listener) {
+        return std::ranges::find(generation.frontends, listener->id(), &FrontendSpec::socket);
+    };
+    // Who is accepted while one is closed may make us pause the others: none of them moves yet.
+    for (const auto& listener : listeners_) {
+        const auto spec = spec_of(listener);
+        if (spec != generation.frontends.end()) {
+            listener->serve(*find_frontend(spec->id), spec->backlog);
+        } else {
+            listener->close();
+        }
+    }
+    std::erase_if(listeners_, [&](const std::unique_ptr<Listener>& listener) {
+        return spec_of(listener) == generation.frontends.end();
+    });
+}
+
+void Worker::add_listener(const FrontendSpec& frontend, Fd socket) {
+    listeners_.push_back(std::make_unique<Listener>(
+        reactor_, frontend.socket, *find_frontend(frontend.id), std::move(socket),
+        Listener::Handlers{
+            .on_accept =
+                [this](Listener& listener, Fd client, const Address& peer) {
+                    last_served_ = &listener;
+                    on_accept(listener.frontend(), std::move(client), peer);
+                },
+            .on_shortage = [this](Listener& listener,
+                                  int error) { on_accept_shortage(listener, error); },
+            .places = {[this] { return take_place(); },
+                       [this] { shared_.budget.return_session(); }}}));
+}
+
+void Worker::forget_removed() noexcept {
+    for (const auto& frontend : frontends_) frontend->may_be_forgotten |= frontend->removed;
+    forget_unused();
+}
+
+void Worker::forget_unused() noexcept {
+    std::erase_if(frontends_, [](const std::unique_ptr<Frontend>& frontend) {
+        return frontend->may_be_forgotten && frontend->sessions == 0;
+    });
+    std::erase_if(services_, [&](const std::unique_ptr<Service>& service) {
+        return service->removed() &&
+               std::ranges::none_of(frontends_, [&](const std::unique_ptr<Frontend>& frontend) {
+                   return &frontend->service == service.get();
+               });
+    });
+}
+
+Service* Worker::find_service(std::uint32_t id) noexcept {
+    const auto found = std::ranges::find_if(
+        services_, [id](const std::unique_ptr<Service>& service) { return service->id() == id; });
+    return found == services_.end() ? nullptr : found->get();
+}
+
+Frontend* Worker::find_frontend(std::uint32_t id) noexcept {
+    const auto found = std::ranges::find_if(
+        frontends_, [id](const std::unique_ptr<Frontend>& frontend) { return frontend->id == id; });
+    return found == frontends_.end() ? nullptr : found->get();
+}
+
+RelayContext& Worker::context_for(const ServiceSpec& spec) {
+    RelayContext::Options options;
+    options.mode = spec.relay;
+    if (spec.pipe_bytes != 0) options.pipe_bytes = spec.pipe_bytes;
+    options.on_splice_refused = shared_.on_splice_refused;
+    for (const auto& context : contexts_) {
+        if (context->mode() == options.mode && context->pipe_bytes() == options.pipe_bytes)
+            return *context;
+    }
+    auto context = std::make_unique<RelayContext>(std::move(options), &shared_.budget);
+    const std::lock_guard lock{adding_context_};
+    contexts_.push_back(std::move(context));
+    return *contexts_.back();
+}
+
+// --- ending
 
 void Worker::close_listeners() {
     for (const auto& listener : listeners_) listener->close();
@@ -75,6 +173,18 @@ void Worker::reset_sessions() noexcept {
             session->reset(EndReason::drain);
         }
     }
+}
+
+// Starved ones join the young while they are being reset.
+void Worker::reset_sessions(EndReason reason, const std::function<bool(const Session&)>& wanted) {
+    std::vector<Session*> found;
+    for (const IntrusiveList<Session>* list : {&young_, &settled_, &starved_}) {
+        for (Session* session = list->empty() ? nullptr : &list->front(); session != nullptr;
+             session = list->next(*session)) {
+            if (wanted(*session)) found.push_back(session);
+        }
+    }
+    for (Session* const session : found) session->reset(reason);
 }
 
 void Worker::post(std::function<void(Worker&)> fn) {
@@ -98,7 +208,7 @@ bool Worker::take_place() noexcept {
     return false;
 }
 
-void Worker::on_accept(const Frontend& frontend, Fd client, const Address& peer) {
+void Worker::on_accept(Frontend& frontend, Fd client, const Address& peer) {
     accepted_.add();
     Worker& worker = choose_worker();
     worker.load_.fetch_add(1);
@@ -122,13 +232,22 @@ Worker& Worker::choose_worker() noexcept {
 void Worker::hand_over(Worker& to, const Frontend& frontend, Fd client, const Address& peer) {
     // Shared only because std::function wants to be copied.
     const auto parcel = std::make_shared<Parcel>(std::move(client));
-    to.post([&frontend, parcel, peer](Worker& worker) {
-        worker.start_session(frontend, std::move(parcel->socket), peer);
+    to.post([id = frontend.id, parcel, peer](Worker& worker) {
+        worker.receive(id, std::move(parcel->socket), peer);
     });
 }
 
-void Worker::start_session(const Frontend& frontend, Fd client, const Address& peer) {
+// Every worker knows a frontend before the first one accepts for it, and forgets it after the last
+// one does.
+void Worker::receive(std::uint32_t frontend, Fd client, const Address& peer) {
+    Frontend* const own = find_frontend(frontend);
+    assert(own != nullptr);
+    start_session(*own, std::move(client), peer);
+}
+
+void Worker::start_session(Frontend& frontend, Fd client, const Address& peer) {
     Session& session = memory_.create(*this, frontend, std::move(client), peer);
+    ++frontend.sessions;
     add_young(session);
     // Now, not in the next turn: the backend is dialled before another client is accepted.
     reactor_.dispatch(session);
@@ -153,11 +272,6 @@ Next Worker::Settler::run() noexcept {
 
 // --- for its sessions
 
-Backend* Worker::pick(const Service& service, const Address& client,
-                      std::span<const FailedAttempt> failed) noexcept {
-    return pickers_[service.index()].pick(client, failed);
-}
-
 void Worker::on_session_start(const SessionStart& start) noexcept {
     shared_.observer.on_session_start(start);
 }
@@ -167,7 +281,9 @@ void Worker::on_session_end(const SessionSummary& summary) noexcept {
 }
 
 void Worker::destroy(Session& session) noexcept {
+    Frontend& frontend = session.frontend();
     memory_.destroy(session);
+    if (--frontend.sessions == 0 && frontend.may_be_forgotten) forget_unused();
     load_.fetch_sub(1);
     shared_.budget.return_session();
     on_room();
@@ -206,9 +322,34 @@ void Worker::on_room() noexcept {
 }
 
 bool Worker::release_idle_pipes() noexcept {
-    const std::size_t open = context_.pipes().stats().open;
-    context_.pipes().trim();
-    return context_.pipes().stats().open < open;
+    const std::size_t open = open_pipes();
+    trim_pipes();
+    return open_pipes() < open;
+}
+
+void Worker::trim_pipes() noexcept {
+    for (const auto& context : contexts_) context->pipes().trim();
+}
+
+std::size_t Worker::open_pipes() const noexcept {
+    std::size_t count = 0;
+    for (const auto& context : contexts_) count += context->pipes().stats().open;
+    return count;
+}
+
+PipePool::Stats Worker::pipe_stats() const {
+    const std::lock_guard lock{adding_context_};
+    PipePool::Stats sum;
+    for (const auto& context : contexts_) {
+        const PipePool::Stats stats = context->pipes().stats();
+        sum.open += stats.open;
+        sum.lent += stats.lent;
+        sum.created += stats.created;
+        sum.degraded += stats.degraded;
+        sum.unavailable += stats.unavailable;
+        sum.discarded += stats.discarded;
+    }
+    return sum;
 }
 
 void Worker::pause_listeners() noexcept {
@@ -218,8 +359,11 @@ void Worker::pause_listeners() noexcept {
 // Whoever was served last comes last, or under a shared limit one listener would get every place
 // that comes free.
 void Worker::resume_listeners() noexcept {
-    for (std::size_t i = 1; i <= listeners_.size(); ++i) {
-        Acceptor& acceptor = listeners_[(last_served_ + i) % listeners_.size()]->acceptor();
+    const auto last = std::ranges::find_if(
+        listeners_, [this](const auto& listener) { return listener.get() == last_served_; });
+    const auto first = static_cast<std::size_t>(last - listeners_.begin()) + 1;
+    for (std::size_t i = 0; i < listeners_.size(); ++i) {
+        Acceptor& acceptor = listeners_[(first + i) % listeners_.size()]->acceptor();
         if (acceptor.paused() || acceptor.short_of_resources()) acceptor.resume();
     }
 }

@@ -8,8 +8,10 @@
 #include "eplb/list_hook.hpp"
 #include "eplb/task.hpp"
 #include "eplb/timer.hpp"
-#include "proxy/backend_picker.hpp"
+#include "proxy/frontend.hpp"
 #include "proxy/listener.hpp"
+#include "proxy/service.hpp"
+#include "proxy/service_spec.hpp"
 #include "proxy/session.hpp"
 #include "proxy/shortage_report.hpp"
 
@@ -18,13 +20,13 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <vector>
 
 namespace eplb {
 
 class Reactor;
-class Service;
 
 /// What of a proxy belongs to one reactor, and so to one thread: listening sockets, sessions, pipes
 /// and a balancer for each service. A session stays with its worker for its whole life.
@@ -39,8 +41,8 @@ public:
         ProxyObserver& observer;
         DescriptorBudget& budget;
         ShortageReport& shortages;
-        const std::vector<std::unique_ptr<Service>>& services;
-        RelayContext::Options relay;
+        /// Told the errno when splice(2) is refused.
+        std::function<void(int error)> on_splice_refused;
         /// A session ended, on the calling worker's thread.
         std::function<void()> on_session_gone;
         /// Descriptors that sessions need are in pipes, maybe idle ones of other workers.
@@ -54,21 +56,31 @@ public:
     Worker(const Worker&) = delete;
     Worker& operator=(const Worker&) = delete;
 
+    [[nodiscard]] std::size_t index() const noexcept { return index_; }
     /// All workers of the proxy, this one too; they outlive the last client that it accepts.
     void set_peers(std::span<Worker* const> peers) noexcept { peers_ = peers; }
-    /// Accepts from `socket`, which listens on the frontend's address. Throws std::system_error.
-    void add_listener(const Frontend& frontend, Fd socket);
+    /// Works by `generation` from now on. What is not in it gets no clients any more: the backlogs of
+    /// its listening sockets are accepted, and they are closed.
+    void apply(const Generation& generation);
+    /// Accepts from `socket`, which listens on the address of a frontend of the generation. Throws
+    /// std::system_error.
+    void add_listener(const FrontendSpec& frontend, Fd socket);
+    /// Forgets what was removed and has no sessions. No socket that another worker accepted for it
+    /// may be on its way.
+    void forget_removed() noexcept;
     /// Accepts what waits in the backlogs, and closes the listening sockets.
     void close_listeners();
     /// Closes them as they are.
     void drop_listeners() noexcept { listeners_.clear(); }
     /// Ends every session with a reset, in the next turn.
     void reset_sessions() noexcept;
+    /// The same, of those that `wanted` says.
+    void reset_sessions(EndReason reason, const std::function<bool(const Session&)>& wanted);
     /// Descriptors or memory may have come free. Who was accepted first comes first: new clients
     /// wait while any session starves.
     void on_room() noexcept;
     /// Closes the idle pipes.
-    void trim_pipes() noexcept { context_.pipes().trim(); }
+    void trim_pipes() noexcept;
 
     // Any thread:
 
@@ -77,14 +89,11 @@ public:
     /// Sessions that it has, or is about to be given.
     [[nodiscard]] std::size_t load() const noexcept { return load_.load(); }
     [[nodiscard]] std::uint64_t accepted() const noexcept { return accepted_.value(); }
-    [[nodiscard]] PipePool::Stats pipe_stats() const noexcept { return context_.pipes().stats(); }
+    [[nodiscard]] PipePool::Stats pipe_stats() const;
 
     // For its sessions:
 
     Reactor& reactor() noexcept override { return reactor_; }
-    RelayContext& relay_context() noexcept override { return context_; }
-    Backend* pick(const Service& service, const Address& client,
-                  std::span<const FailedAttempt> failed) noexcept override;
     void on_starved(Session& session, bool again, int error) noexcept override;
     void on_provided(Session& session) noexcept override;
     void on_session_start(const SessionStart& start) noexcept override;
@@ -93,20 +102,33 @@ public:
 
 private:
     [[nodiscard]] bool take_place() noexcept;
-    void on_accept(const Frontend& frontend, Fd client, const Address& peer);
+    void on_accept(Frontend& frontend, Fd client, const Address& peer);
     [[nodiscard]] Worker& choose_worker() noexcept;
     void hand_over(Worker& to, const Frontend& frontend, Fd client, const Address& peer);
-    void start_session(const Frontend& frontend, Fd client, const Address& peer);
+    void receive(std::uint32_t frontend, Fd client, const Address& peer);
+    void start_session(Frontend& frontend, Fd client, const Address& peer);
     void add_young(Session& session) noexcept;
     void on_accept_shortage(Listener& listener, int error);
     void pause_listeners() noexcept;
     void resume_listeners() noexcept;
     bool release_idle_pipes() noexcept;
+    [[nodiscard]] std::size_t open_pipes() const noexcept;
+    [[nodiscard]] Service* find_service(std::uint32_t id) noexcept;
+    [[nodiscard]] Frontend* find_frontend(std::uint32_t id) noexcept;
+    void forget_unused() noexcept;
+    void apply_services(const Generation& generation);
+    void apply_frontends(const Generation& generation);
+    void apply_listeners(const Generation& generation);
+    [[nodiscard]] RelayContext& context_for(const ServiceSpec& spec);
 
     Reactor& reactor_;
+    const std::size_t index_;
     const Shared& shared_;
-    RelayContext context_;
-    std::vector<BackendPicker> pickers_;  // by the index of the service
+    // One for each way to relay that any service ever wanted. Others may read while one is added.
+    mutable std::mutex adding_context_;
+    std::vector<std::unique_ptr<RelayContext>> contexts_;
+    std::vector<std::unique_ptr<Service>> services_;
+    std::vector<std::unique_ptr<Frontend>> frontends_;
     std::span<Worker* const> peers_;
     std::vector<std::unique_ptr<Listener>> listeners_;
     // Lets young sessions settle, a second after they began, in the order in which they did.
@@ -131,7 +153,7 @@ private:
     IntrusiveList<Session> settled_;
     IntrusiveList<Session> starved_;  // waits for descriptors or memory
     Settler settler_{*this};
-    std::size_t last_served_ = 0;
+    const Listener* last_served_ = nullptr;
     Counter accepted_;
     std::atomic<std::size_t> load_{0};
     std::shared_ptr<Worker*> self_;  // who posts keeps a weak pointer

@@ -33,6 +33,10 @@ const char* hint(const Address& address, int error) noexcept {
                             hint(address, error));
 }
 
+bool has_path(const Address& address) noexcept {
+    return address.is_unix() && !address.path().starts_with('@');
+}
+
 // Whether `path` is a socket that nobody listens on: what a process that was killed left behind.
 bool is_stale_socket(const Address& address) noexcept {
     struct stat status{};
@@ -107,6 +111,11 @@ Fd listen_on(const Address& address, ListenOptions options) {
     if (error == EADDRINUSE && effective.is_unix() && is_stale_socket(effective)) {
         ::unlink(effective.path().c_str());
         error = bind_to(fd, effective);
+    }
+    // Nobody can connect before listen(2).
+    if (error == 0 && options.mode && has_path(effective) &&
+        ::chmod(effective.path().c_str(), *options.mode) != 0) {
+        error = errno;
     }
     if (error == 0) error = sys::listen(fd.get(), options.backlog);
     if (error != 0) cannot_listen(address, error);

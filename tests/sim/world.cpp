@@ -192,9 +192,9 @@ public:
 private:
     eplb::Config config() {
         eplb::Config config;
-        config.relay = mode_of(seed_);
         config.max_connections = random_.one_in(4) ? random_.between(1, 3) : 100;
         eplb::ServiceConfig service;
+        service.relay = mode_of(seed_);
         service.listen.push_back(eplb::Address::parse("127.0.0.1:5555"));
         service.connect_timeout = 1s;
         service.idle_timeout = timeouts_ ? Duration{30s} : Duration{0};

@@ -476,8 +476,10 @@ class Eplb:
     MAX_RSS_BYTES = 700 << 20  # with sanitizers' shadow and quarantine; a leak of sessions or buffers is far more
 
     def __init__(self, listen, backends, *args, relay="auto", user="root", namespace=None, nofile=None, starving=False,
-                 log="json", stderr=subprocess.PIPE, wait=True):  # fmt: skip
+                 log="json", stderr=subprocess.PIPE, wait=True, config=None):  # fmt: skip
         self.listeners = list(listen)
+        self.config = config  # path of its configuration file, which then says where to listen and who serves
+        self._reloads = 0
         self.namespace = namespace
         self.clients = 0  # connections made, each of which must be told of in the log
         self.starving = starving
@@ -486,9 +488,12 @@ class Eplb:
         self.events = []
         self._taken_sessions = 0
         self._expected_exit = None
-        arguments = [*itertools.chain.from_iterable(("--listen", address) for address in listen),
-                     *itertools.chain.from_iterable(("--backend", address) for address in backends),
-                     "--relay", relay, "--log-format", log, *args]  # fmt: skip
+        if config:
+            arguments = ["--config", str(config), "--log-format", log, *args]
+        else:
+            arguments = [*itertools.chain.from_iterable(("--listen", address) for address in listen),
+                         *itertools.chain.from_iterable(("--backend", address) for address in backends),
+                         "--relay", relay, "--log-format", log, *args]  # fmt: skip
         prefix = [] if nofile is None else ["prlimit", f"--nofile={nofile}:{nofile}"]
         environment = {
             # A large quarantine would hide growth. For starving see check_log().
@@ -556,6 +561,29 @@ class Eplb:
         return wait_until(
             lambda: next((text for text in self.messages() if re.search(regex, text)), None), f"the log says {regex!r}"
         )
+
+    def reload(self, text=None):
+        """Has it read its configuration again, after `text` was written there. Returns what it says of that, and
+        its verdict last."""
+        if text is not None:
+            self.config.write_text(text)
+        self.process.send_signal(signal.SIGHUP)
+        self._reloads += 1
+        return self.wait_for_reload(self._reloads)
+
+    def wait_for_reload(self, count):
+        """What is said of the reload number `count`."""
+        verdict = re.compile(r"(not )?reloaded")
+
+        def told():
+            messages = self.messages()
+            ends = [index for index, text in enumerate(messages) if verdict.match(text)]
+            if len(ends) < count:
+                return None
+            begin = ends[count - 2] + 1 if count > 1 else 0
+            return [text for text in messages[begin : ends[count - 1] + 1] if re.match("reload:|(not )?reloaded", text)]
+
+        return wait_until(told, "it says how the reload went")
 
     # traffic
 
@@ -813,6 +841,14 @@ class Lab:
                 listen = [self.reserve()]
         addresses = [getattr(backend, "address", backend) for backend in backends]
         eplb = Eplb(listen, addresses, *args, **options)
+        self.eplbs.append(eplb)
+        return eplb
+
+    def configured(self, text, *args, listen=(), **options):
+        """Starts eplb with `text` as its configuration file; `listen` are the listeners that it names."""
+        path = self.folder / "eplb.toml"
+        path.write_text(text)
+        eplb = Eplb(listen, [], *args, config=path, **options)
         self.eplbs.append(eplb)
         return eplb
 

@@ -40,7 +40,7 @@ def test_text_lines_have_time_level_and_message(lab):
     client.close()
     line = wait_until(lambda: next((line for line in eplb.lines if " session " in line), None), "it is logged")
     assert re.fullmatch(
-        rf"{TIME} info +session client={local} listener={eplb.listeners[0]} backend=(db1/)?{server.address}"
+        rf"{TIME} info +session client={local} service=default listener={eplb.listeners[0]} backend=(db1/)?{server.address}"
         rf" attempts=2 up=3 down=8 connect_ms=\d+\.\d ms=\d+\.\d end=client_fin"
         rf" tried={refusing}\(refused\)",
         line,

@@ -200,7 +200,7 @@ def test_help_goes_to_standard_output_begins_with_how_to_use_it_and_names_every_
     assert (done.returncode, done.stderr) == (0, "")
     assert re.match(r"(?i)usage|example", done.stdout)
     assert "eplb -l :5555 -b 127.0.0.1:3306 -b 127.0.0.1:3307" in done.stdout
-    flags = """-l --listen -b --backend weight= name= --connect-timeout 5s --idle-timeout --half-close-timeout 60s
+    flags = """-l --listen -b --backend weight= name= --connect-timeout 5s --idle-timeout --half-close-timeout 1m
         --drain-timeout 30s -w --workers --max-connections --relay auto splice copy --pipe-size --busy-poll --log-level debug info warning error
         --log-format text json -q --quiet -h --help -V --version""".split()
     for word in flags:
@@ -217,3 +217,16 @@ def test_version_goes_to_standard_output(flag):
 
 def test_help_is_given_even_when_the_rest_makes_no_sense():
     assert run_eplb("--help", "--no-such-flag").returncode == 0
+
+
+def test_the_manual_page_has_every_option_and_no_other():
+    page = (pathlib.Path(__file__).parents[2] / "man" / "eplb.1").read_text()
+    said = set()
+    for arguments in (["--help"], ["reload", "--help"]):
+        said |= set(re.findall(r"(?<![\w:-])--?[A-Za-z][a-z-]*", run_eplb(*arguments).stdout))
+    written = set()
+    for line in page.splitlines():
+        if line.startswith(".It Fl"):
+            for option in re.findall(r"(?:Fl|,) (-?[\w-]+)", line):
+                written.add("-" + option)
+    assert said == written

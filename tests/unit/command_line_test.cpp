@@ -16,25 +16,43 @@ using eplb::LogLevel;
 using eplb::RelayMode;
 using eplb::ServiceConfig;
 using eplb::app::CommandLine;
-using eplb::app::LogFormat;
 using eplb::app::parse_command_line;
 using eplb::app::UsageError;
+using eplb::control::LogFormat;
 using eplb::test::contains;
 
 namespace {
 
 using Words = std::vector<std::string>;
 
+// What the command would work by.
+struct Meant {
+    Config config;
+    eplb::control::LogValues log;
+};
+
+Meant read(const Words& words) {
+    const CommandLine line = parse_command_line(words);
+    eplb::control::LoadedConfig loaded = eplb::control::load_config(line.source);
+    if (loaded.diagnostics.has_errors()) throw UsageError(loaded.report(line.source));
+    eplb::control::Diagnostics lookups;
+    Meant meant{eplb::control::resolve(loaded.settings, lookups), loaded.settings.log.values};
+    if (lookups.has_errors()) throw std::runtime_error(to_text(lookups, "", ""));
+    return meant;
+}
+
 // The least that makes sense, and `more`.
-CommandLine parse_with(const Words& more) {
+Words with(const Words& more) {
     Words words{"-l", ":5555", "-b", "127.0.0.1:3306"};
     words.insert(words.end(), more.begin(), more.end());
-    return parse_command_line(words);
+    return words;
 }
+
+Meant parse_with(const Words& more) { return read(with(more)); }
 
 std::string message_of(const Words& words) {
     try {
-        static_cast<void>(parse_command_line(words));
+        static_cast<void>(read(words));
     } catch (const UsageError& error) {
         return error.what();
     }
@@ -51,8 +69,8 @@ std::string message_with(const Words& more) {
 
 TEST_CASE("command line: listeners and backends are enough, the rest has defaults",
           "[app][command_line]") {
-    const CommandLine line = parse_with({});
-    CHECK_FALSE(line.answer);
+    CHECK_FALSE(parse_command_line(with({})).answer);
+    const Meant line = parse_with({});
     REQUIRE(line.config.services.size() == 1);
     const ServiceConfig& service = line.config.services[0];
     CHECK(service.listen == std::vector{Address::parse(":5555")});
@@ -63,18 +81,18 @@ TEST_CASE("command line: listeners and backends are enough, the rest has default
     CHECK(service.connect_timeout == ServiceConfig{}.connect_timeout);
     CHECK(service.idle_timeout == ServiceConfig{}.idle_timeout);
     CHECK(service.half_close_timeout == ServiceConfig{}.half_close_timeout);
-    CHECK(line.config.relay == Config{}.relay);
+    CHECK(service.relay == ServiceConfig{}.relay);
+    CHECK(service.backlog == ServiceConfig{}.backlog);
+    CHECK(service.drain_timeout == 30s);
     CHECK(line.config.max_connections == Config{}.max_connections);
-    CHECK(line.drain_timeout == 30s);
-    CHECK(line.log_level == LogLevel::info);
-    CHECK(line.log_format == LogFormat::text);
+    CHECK(line.log.level == LogLevel::info);
+    CHECK(line.log.format == LogFormat::text);
 }
 
 TEST_CASE("command line: listeners and backends may be given many times, and keep their order",
           "[app][command_line]") {
-    const CommandLine line =
-        parse_command_line({"-b", "127.0.0.1:1", "--listen", "127.0.0.1:5555", "-b",
-                            "unix:/run/db.sock", "-l", "unix:@front", "--backend=[::1]:3"});
+    const Meant line = read({"-b", "127.0.0.1:1", "--listen", "127.0.0.1:5555", "-b",
+                             "unix:/run/db.sock", "-l", "unix:@front", "--backend=[::1]:3"});
     const ServiceConfig& service = line.config.services.at(0);
     CHECK(service.listen ==
           std::vector{Address::parse("127.0.0.1:5555"), Address::parse("unix:@front")});
@@ -85,8 +103,8 @@ TEST_CASE("command line: listeners and backends may be given many times, and kee
 }
 
 TEST_CASE("command line: a backend has a weight and a name", "[app][command_line]") {
-    const CommandLine line = parse_with({"-b", "127.0.0.1:1,weight=7,name=db-1", "-b",
-                                         "127.0.0.1:2,name=x", "-b", "127.0.0.1:3,weight=0"});
+    const Meant line = parse_with({"-b", "127.0.0.1:1,weight=7,name=db-1", "-b",
+                                   "127.0.0.1:2,name=x", "-b", "127.0.0.1:3,weight=0"});
     const auto& backends = line.config.services.at(0).backends;
     REQUIRE(backends.size() == 4);
     CHECK(backends[1].weight == 7);
@@ -97,8 +115,7 @@ TEST_CASE("command line: a backend has a weight and a name", "[app][command_line
 }
 
 TEST_CASE("command line: host names are looked up", "[app][command_line]") {
-    const CommandLine line =
-        parse_command_line({"-l", "localhost:5555", "-b", "localhost:1,weight=2"});
+    const Meant line = read({"-l", "localhost:5555", "-b", "localhost:1,weight=2"});
     CHECK(line.config.services.at(0).listen == std::vector{Address::parse("127.0.0.1:5555")});
     CHECK(line.config.services[0].backends.at(0).address == Address::parse("127.0.0.1:1"));
     CHECK(line.config.services[0].backends[0].weight == 2);
@@ -108,55 +125,75 @@ TEST_CASE("command line: host names are looked up", "[app][command_line]") {
 }
 
 TEST_CASE("command line: timeouts, limits and modes are read", "[app][command_line]") {
-    const CommandLine line = parse_with({"--connect-timeout",
-                                         "250ms",
-                                         "--idle-timeout=2h",
-                                         "--half-close-timeout",
-                                         "off",
-                                         "--drain-timeout",
-                                         "1m",
-                                         "--max-connections",
-                                         "1000",
-                                         "--relay",
-                                         "splice",
-                                         "--log-level",
-                                         "debug",
-                                         "--log-format",
-                                         "json",
-                                         "--workers",
-                                         "3",
-                                         "--pipe-size",
-                                         "1MiB",
-                                         "--busy-poll",
-                                         "50us"});
+    const Meant line = parse_with({"--connect-timeout",
+                                   "250ms",
+                                   "--idle-timeout=2h",
+                                   "--half-close-timeout",
+                                   "off",
+                                   "--drain-timeout",
+                                   "1m",
+                                   "--max-connections",
+                                   "1000",
+                                   "--relay",
+                                   "splice",
+                                   "--log-level",
+                                   "debug",
+                                   "--log-format",
+                                   "json",
+                                   "--workers",
+                                   "3",
+                                   "--pipe-size",
+                                   "1MiB",
+                                   "--busy-poll",
+                                   "50us"});
     const ServiceConfig& service = line.config.services.at(0);
     CHECK(service.connect_timeout == 250ms);
     CHECK(service.idle_timeout == 2h);
     CHECK(service.half_close_timeout == Duration{0});
-    CHECK(line.drain_timeout == 1min);
+    CHECK(service.drain_timeout == 1min);
     CHECK(line.config.max_connections == 1000);
-    CHECK(line.config.relay == RelayMode::splice);
-    CHECK(line.log_level == LogLevel::debug);
-    CHECK(line.log_format == LogFormat::json);
+    CHECK(service.relay == RelayMode::splice);
+    CHECK(line.log.level == LogLevel::debug);
+    CHECK(line.log.format == LogFormat::json);
     CHECK(line.config.workers == 3);
-    CHECK(line.config.pipe_bytes == 1024 * 1024);
+    CHECK(service.pipe_bytes == 1024 * 1024);
     CHECK(line.config.busy_poll == 50us);
 
     CHECK(parse_with({}).config.workers == 1);
     CHECK(parse_with({}).config.busy_poll == Duration{0});
     CHECK(parse_with({"-w", "256"}).config.workers == 256);
     CHECK(parse_with({"-w", "auto"}).config.workers == std::thread::hardware_concurrency());
-    CHECK(parse_with({"--relay", "copy"}).config.relay == RelayMode::copy);
-    CHECK(parse_with({"--relay", "auto"}).config.relay == RelayMode::automatic);
-    CHECK(parse_with({"--log-level", "warning"}).log_level == LogLevel::warning);
-    CHECK(parse_with({"--log-level", "error"}).log_level == LogLevel::error);
+    CHECK(parse_with({"--relay", "copy"}).config.services.at(0).relay == RelayMode::copy);
+    CHECK(parse_with({"--relay", "auto"}).config.services.at(0).relay == RelayMode::automatic);
+    CHECK(parse_with({"--log-level", "warning"}).log.level == LogLevel::warning);
+    CHECK(parse_with({"--log-level", "error"}).log.level == LogLevel::error);
 }
 
-TEST_CASE("command line: quiet means warnings at least, and more quiet stays so",
+TEST_CASE("command line: quiet is told apart from a level", "[app][command_line]") {
+    CHECK(parse_command_line(with({"-q"})).quiet);
+    CHECK(parse_command_line(with({"--quiet", "--log-level", "debug"})).quiet);
+    CHECK_FALSE(parse_command_line(with({"--log-level", "error"})).quiet);
+}
+
+TEST_CASE("command line: a configuration file is read, tested or dumped", "[app][command_line]") {
+    const CommandLine serve = parse_command_line({"-c", "eplb.toml"});
+    CHECK(serve.action == CommandLine::Action::serve);
+    CHECK(serve.source.file == "eplb.toml");
+    CHECK_FALSE(serve.source.expand_env);
+    CHECK_FALSE(serve.strict);
+    CHECK(parse_command_line({"--config=x", "-t"}).action == CommandLine::Action::test);
+    CHECK(parse_command_line({"-c", "x", "--dump"}).action == CommandLine::Action::dump);
+    CHECK(parse_command_line({"-c", "x", "-t", "-T"}).action == CommandLine::Action::dump);
+    CHECK(parse_command_line(with({"-t"})).action == CommandLine::Action::test);
+    CHECK(parse_command_line({"-c", "x", "--strict"}).strict);
+    CHECK(parse_command_line({"-c", "x", "--expand-env"}).source.expand_env);
+}
+
+TEST_CASE("command line: listeners and backends do not mix with a configuration file",
           "[app][command_line]") {
-    CHECK(parse_with({"-q"}).log_level == LogLevel::warning);
-    CHECK(parse_with({"--quiet", "--log-level", "debug"}).log_level == LogLevel::warning);
-    CHECK(parse_with({"-q", "--log-level", "error"}).log_level == LogLevel::error);
+    CHECK_THAT(message_of({"-c", "x", "-l", ":1"}), contains("write it into the file"));
+    CHECK_THAT(message_of({"-c", "x", "-b", ":1"}), contains("write it into the file"));
+    CHECK_THAT(message_of({"-c", ""}), contains("--config"));
 }
 
 TEST_CASE("command line: help and version are answered, whatever else is there",
@@ -165,6 +202,7 @@ TEST_CASE("command line: help and version are answered, whatever else is there",
                                Words{"--help", "--no-such-option"}}) {
         const CommandLine line = parse_command_line(words);
         REQUIRE(line.answer);
+        CHECK_THAT(*line.answer, contains("--config"));
         CHECK_THAT(*line.answer, contains("--listen"));
         CHECK_THAT(*line.answer, contains("--backend"));
         CHECK_THAT(*line.answer, contains("--drain-timeout"));
@@ -257,8 +295,9 @@ TEST_CASE("command line: an option that makes sense only once is not given twice
 
 TEST_CASE("command line: messages are of one line, without a full stop", "[app][command_line]") {
     for (const Words& words : {Words{}, Words{"-x"}, Words{"-l", "x"}, Words{"-b"}, Words{"y"}}) {
-        const std::string message = message_of(words);
+        std::string message = message_of(words);
         INFO(message);
+        if (message.ends_with('\n')) message.pop_back();
         CHECK(message.find('\n') == std::string::npos);
         CHECK(message.back() != '.');
         CHECK_FALSE(message.empty());

@@ -164,7 +164,7 @@ TEST_CASE("proxy: relays a client to its backend and back", "[proxy][proxy_whole
     CAPTURE(mode);
     Fixture f{1, {.echo = true, .finish_with_peer = true}};
     Config config = f.config();
-    config.relay = mode;
+    config.services[0].relay = mode;
     f.start(config);
     Peer& client = f.connect();
     client.send(pattern(500'000));
@@ -645,7 +645,7 @@ TEST_CASE("proxy: with few descriptors it serves any number of clients, one afte
     CAPTURE(mode);
     Fixture f{1, {.echo = true, .finish_with_peer = true}};
     Config config = f.config();
-    config.relay = mode;
+    config.services[0].relay = mode;
     // Held for the length of the test: the clients and the backend live on it, too.
     const eplb::test::DescriptorShortage few{150};
     f.start(config);
@@ -670,7 +670,7 @@ TEST_CASE("proxy: pipes never take the descriptors that sessions need", "[proxy]
     constexpr std::size_t size = 3'500'000;  // more than the kernel buffers for a reader who stalls
     Fixture f;
     Config config = f.config();
-    config.relay = RelayMode::splice;
+    config.services[0].relay = RelayMode::splice;
     config.max_connections = sessions;
     const auto spare = 110 - static_cast<int>(eplb::test::open_descriptors());
     REQUIRE(spare > 0);

@@ -243,7 +243,7 @@ TEST_CASE("workers: idle pipes of one do not keep the clients of another waiting
           "[proxy][workers]") {
     constexpr std::size_t sessions = 12;
     Fixture f{3};
-    f.config.relay = eplb::RelayMode::splice;
+    f.config.services[0].relay = eplb::RelayMode::splice;
     f.config.max_connections = sessions;
     // What is kept for other things, the workers' own, and 28 for sessions and pipes.
     constexpr int limit = 64 + 3 + 2 * 2 + 28;

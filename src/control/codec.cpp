@@ -1,0 +1,363 @@
+#include "control/codec.hpp"
+
+#include "base/duration.hpp"
+#include "base/size.hpp"
+#include "base/suggest.hpp"
+#include "eplb/address.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <fmt/format.h>
+#include <stdexcept>
+
+namespace eplb::control {
+namespace {
+
+std::string_view name_of(const Node& node) noexcept {
+    switch (node.kind) {
+    case Node::Kind::string: return "a string";
+    case Node::Kind::integer: return "a number";
+    case Node::Kind::floating: return "a number with a fraction";
+    case Node::Kind::boolean: return "a boolean";
+    case Node::Kind::date: return "a date or time";
+    case Node::Kind::array: return "an array";
+    case Node::Kind::table: return "a table";
+    }
+    return "something else";
+}
+
+bool is_string(const Node& node) noexcept { return node.kind == Node::Kind::string; }
+
+// Runs a parser of src/base, which throws std::invalid_argument.
+template <class Parse>
+auto parse_or_complain(const Node& node, const Complaint& complain, Parse parse)
+    -> std::optional<decltype(parse(node.text))> {
+    try {
+        return parse(node.text);
+    } catch (const std::invalid_argument& error) {
+        complain(node, error.what());
+        return std::nullopt;
+    }
+}
+
+// As parse_duration(), but what it means in a range is decided by the codec.
+std::optional<Duration> read_duration(const Node& node, const Complaint& complain,
+                                      const DurationRange& range) {
+    if (node.kind == Node::Kind::integer) {
+        complain(node, fmt::format("a duration needs a unit; did you mean \"{}s\"?", node.integer));
+        return std::nullopt;
+    }
+    if (!is_string(node)) {
+        complain(node, unexpected("a duration like \"5s\"", node));
+        return std::nullopt;
+    }
+    const auto duration = parse_or_complain(node, complain, parse_duration);
+    if (!duration) return std::nullopt;
+    if (*duration == Duration{0}) {
+        if (range.may_be_off) return duration;
+        complain(node, "this cannot be turned off");
+    } else if (*duration < range.least) {
+        complain(node,
+                 fmt::format("{} is shorter than {}", node.text, format_duration(range.least)));
+    } else if (*duration > range.most) {
+        complain(node, fmt::format("{} is longer than {}", node.text, format_duration(range.most)));
+    } else {
+        return duration;
+    }
+    return std::nullopt;
+}
+
+std::string number_of(const Node& node) {
+    return node.kind == Node::Kind::integer ? fmt::format("{}", node.integer) : quoted(node.text);
+}
+
+std::optional<std::uint64_t> to_number(const Node& node) {
+    if (node.kind == Node::Kind::integer) {
+        if (node.integer < 0) return std::nullopt;
+        return static_cast<std::uint64_t>(node.integer);
+    }
+    if (!is_string(node) || !node.untyped) return std::nullopt;
+    std::uint64_t number = 0;
+    const char* const end = node.text.data() + node.text.size();
+    const auto [rest, error] = std::from_chars(node.text.data(), end, number);
+    if (node.text.empty() || error != std::errc{} || rest != end) return std::nullopt;
+    return number;
+}
+
+// `otherwise`: what else could have been written: ", or auto".
+std::optional<std::uint64_t> read_count(const Node& node, const Complaint& complain,
+                                        std::uint64_t least, std::uint64_t most,
+                                        std::string_view otherwise) {
+    const auto number = to_number(node);
+    if (number && *number >= least && *number <= most) return number;
+    const std::string wanted =
+        fmt::format("a whole number from {} to {}{}", least, most, otherwise);
+    if (node.kind == Node::Kind::integer || (is_string(node) && node.untyped)) {
+        complain(node, fmt::format("{} is not {}", number_of(node), wanted));
+    } else {
+        complain(node, unexpected(wanted, node));
+    }
+    return std::nullopt;
+}
+
+bool is_auto(const Node& node) noexcept { return is_string(node) && node.text == "auto"; }
+
+bool is_control(char c) noexcept { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }
+
+// The node's own text as an address; whether it is a host name does not matter yet.
+std::optional<Endpoint> read_endpoint(const Node& node, const Complaint& complain,
+                                      std::string_view example) {
+    if (!is_string(node)) {
+        complain(node, unexpected(fmt::format("an address like \"{}\"", example), node));
+        return std::nullopt;
+    }
+    try {
+        const std::optional<Address> address = Address::parse_unless_name(node.text);
+        const bool names_port_0 =
+            address ? !address->is_unix() && address->port() == 0 : node.text.ends_with(":0");
+        if (!names_port_0) return Endpoint{node.text, node.place};
+        complain(node,
+                 fmt::format("bad address \"{}\": ports are numbers from 1 to 65535", node.text));
+    } catch (const std::invalid_argument& error) {
+        complain(node, error.what());
+    }
+    return std::nullopt;
+}
+
+// ${LISTENERS} may stand for several.
+std::vector<Node> split_at_commas(const Node& node) {
+    std::vector<Node> items;
+    std::string_view rest = node.text;
+    for (;;) {
+        const std::size_t comma = rest.find(',');
+        items.push_back(node);
+        items.back().text = rest.substr(0, comma);
+        if (comma == std::string_view::npos) return items;
+        rest.remove_prefix(comma + 1);
+    }
+}
+
+std::optional<std::vector<Endpoint>> read_endpoints(const Node& node, const Complaint& complain) {
+    static constexpr std::string_view example = ":5555";
+    std::vector<Node> items;
+    if (is_string(node)) {
+        items = node.untyped ? split_at_commas(node) : std::vector<Node>{node};
+    } else if (node.kind == Node::Kind::array) {
+        items = node.items;
+    } else {
+        complain(node, unexpected(fmt::format("addresses like [\"{}\"]", example), node));
+        return std::nullopt;
+    }
+    if (items.empty()) {
+        complain(node, "expected at least one address, got none");
+        return std::nullopt;
+    }
+    std::vector<Endpoint> endpoints;
+    bool all_good = true;
+    for (const Node& item : items) {
+        if (auto endpoint = read_endpoint(item, complain, example)) {
+            endpoints.push_back(std::move(*endpoint));
+        } else {
+            all_good = false;
+        }
+    }
+    if (!all_good) return std::nullopt;
+    return endpoints;
+}
+
+}  // namespace
+
+void Complaint::operator()(const Node& at, std::string_view problem) const {
+    diagnostics_.error(
+        at.place, at.place.in_file() ? fmt::format("{}: {}", key_, problem) : std::string{problem});
+}
+
+std::string quoted(std::string_view text) {
+    std::string result = "\"";
+    for (const char c : text) {
+        if (c == '"' || c == '\\') result += '\\';
+        if (is_control(c)) {
+            result += fmt::format("\\u{:04X}", static_cast<unsigned char>(c));
+        } else {
+            result += c;
+        }
+    }
+    return result + '"';
+}
+
+std::string unexpected(std::string_view wanted, const Node& node) {
+    return fmt::format("expected {}, got {}", wanted, name_of(node));
+}
+
+Codec<Duration> duration_codec(DurationRange range) {
+    return {
+        .type = range.may_be_off ? "duration or \"off\"" : "duration",
+        .read = [range](const Node& node,
+                        const Complaint& complain) { return read_duration(node, complain, range); },
+        .write = [](const Duration& value) { return quoted(format_duration(value)); }};
+}
+
+Codec<std::size_t> size_or_auto_codec(std::uint64_t least, std::uint64_t most) {
+    const auto read = [least, most](const Node& node,
+                                    const Complaint& complain) -> std::optional<std::size_t> {
+        if (is_auto(node)) return 0;
+        if (!is_string(node)) {
+            complain(node, unexpected("a size like \"256KiB\"", node));
+            return std::nullopt;
+        }
+        const auto bytes = parse_or_complain(node, complain, parse_size);
+        if (!bytes || (*bytes >= least && *bytes <= most)) return bytes;
+        complain(node, fmt::format("{} is out of range; from {} to {}", node.text,
+                                   format_size(least), format_size(most)));
+        return std::nullopt;
+    };
+    return {.type = fmt::format("size from {} to {}, or \"auto\"", format_size(least),
+                                format_size(most)),
+            .read = read,
+            .write = [](const std::size_t& value) {
+                return quoted(value == 0 ? "auto" : format_size(value));
+            }};
+}
+
+Codec<std::size_t> count_or_auto_codec(std::uint64_t least, std::uint64_t most) {
+    const Codec<std::optional<std::size_t>> codec = optional_count_codec(least, most);
+    const auto read = [codec](const Node& node,
+                              const Complaint& complain) -> std::optional<std::size_t> {
+        const auto value = codec.read(node, complain);
+        if (!value) return std::nullopt;
+        return value->value_or(0);
+    };
+    return {.type = codec.type, .read = read, .write = [codec](const std::size_t& value) {
+                return codec.write(value == 0 ? std::nullopt : std::optional{value});
+            }};
+}
+
+Codec<std::optional<std::size_t>> optional_count_codec(std::uint64_t least, std::uint64_t most) {
+    using Value = std::optional<std::size_t>;
+    const auto read = [least, most](const Node& node,
+                                    const Complaint& complain) -> std::optional<Value> {
+        if (is_auto(node)) return Value{};
+        const std::string_view otherwise = node.place.in_file() ? ", or \"auto\"" : ", or auto";
+        const auto count = read_count(node, complain, least, most, otherwise);
+        if (!count) return std::nullopt;
+        return Value{*count};
+    };
+    return {.type = fmt::format("whole number from {} to {}, or \"auto\"", least, most),
+            .read = read,
+            .write = [](const Value& value) {
+                return value ? fmt::format("{}", *value) : quoted("auto");
+            }};
+}
+
+Codec<std::uint32_t> count_codec(std::uint32_t least, std::uint32_t most) {
+    const auto read = [least, most](const Node& node,
+                                    const Complaint& complain) -> std::optional<std::uint32_t> {
+        const auto count = read_count(node, complain, least, most, "");
+        if (!count) return std::nullopt;
+        return static_cast<std::uint32_t>(*count);
+    };
+    return {.type = fmt::format("whole number from {} to {}", least, most),
+            .read = read,
+            .write = [](const std::uint32_t& value) { return fmt::format("{}", value); }};
+}
+
+Codec<std::string> text_codec(std::string what) {
+    const auto read = [what](const Node& node,
+                             const Complaint& complain) -> std::optional<std::string> {
+        if (!is_string(node)) {
+            complain(node, unexpected(what, node));
+        } else if (node.text.empty()) {
+            complain(node, fmt::format("expected {}, got nothing", what));
+        } else if (std::ranges::any_of(node.text, is_control)) {
+            complain(node, fmt::format("expected {}, got control characters", what));
+        } else {
+            return node.text;
+        }
+        return std::nullopt;
+    };
+    return {.type = "string", .read = read, .write = [](const std::string& value) {
+                return quoted(value);
+            }};
+}
+
+Codec<std::string> name_codec() {
+    const auto read = [](const Node& node,
+                         const Complaint& complain) -> std::optional<std::string> {
+        const bool fits =
+            is_string(node) && !node.text.empty() &&
+            std::ranges::all_of(node.text, [](char c) { return c > ' ' && c != '"' && c < 0x7f; });
+        if (fits) return node.text;
+        if (is_string(node)) {
+            complain(node,
+                     "a name is one or more printable ASCII characters without blanks and quotes");
+        } else {
+            complain(node, unexpected("a name", node));
+        }
+        return std::nullopt;
+    };
+    return {.type = "name", .read = read, .write = [](const std::string& value) {
+                return quoted(value);
+            }};
+}
+
+Codec<Endpoint> backend_address_codec() {
+    const auto read = [](const Node& node, const Complaint& complain) -> std::optional<Endpoint> {
+        auto endpoint = read_endpoint(node, complain, "127.0.0.1:3306");
+        if (!endpoint) return std::nullopt;
+        const std::optional<Address> address = Address::parse_unless_name(endpoint->text);
+        if (!address || !address->is_wildcard()) return endpoint;
+        complain(node, fmt::format("\"{}\" names no host; did you mean 127.0.0.1:{}?",
+                                   endpoint->text, address->port()));
+        return std::nullopt;
+    };
+    return {.type = "address", .read = read, .write = [](const Endpoint& value) {
+                return quoted(value.text);
+            }};
+}
+
+Codec<std::vector<Endpoint>> listen_codec() {
+    return {.type = "address, or array of addresses",
+            .read = read_endpoints,
+            .write = [](const std::vector<Endpoint>& value) {
+                std::string list;
+                for (const Endpoint& endpoint : value)
+                    list += (list.empty() ? "" : ", ") + quoted(endpoint.text);
+                return fmt::format("[{}]", list);
+            }};
+}
+
+Codec<std::string> unix_socket_codec() {
+    static constexpr std::string_view example = "unix:/run/eplb/control.sock";
+    const auto read = [](const Node& node,
+                         const Complaint& complain) -> std::optional<std::string> {
+        if (is_string(node) && node.text == "off") return node.text;
+        const auto endpoint = read_endpoint(node, complain, example);
+        if (!endpoint) return std::nullopt;
+        if (endpoint->text.starts_with("unix:")) return endpoint->text;
+        complain(node, fmt::format("only a Unix socket, like \"{}\": whoever can connect can "
+                                   "reconfigure",
+                                   example));
+        return std::nullopt;
+    };
+    return {.type = "Unix socket, or \"off\"", .read = read, .write = [](const std::string& value) {
+                return quoted(value);
+            }};
+}
+
+std::string listed(const std::vector<std::string_view>& words) {
+    std::string text;
+    for (std::size_t i = 0; i < words.size(); ++i)
+        text += fmt::format("{}{}", i == 0 ? "" : i + 1 == words.size() ? " or " : ", ", words[i]);
+    return text;
+}
+
+void reject_choice(const Node& node, const Complaint& complain,
+                   const std::vector<std::string_view>& words) {
+    if (!is_string(node)) return complain(node, unexpected(listed(words), node));
+    const std::string suggestion = did_you_mean(node.text, words);
+    std::string problem = fmt::format("unknown {} \"{}\"", complain.key(), node.text);
+    problem += suggestion.empty() ? fmt::format("; use {}", listed(words)) : suggestion;
+    complain.plain(node, std::move(problem));
+}
+
+}  // namespace eplb::control

@@ -1,0 +1,59 @@
+#include "control/config_dump.hpp"
+
+#include "control/config_keys.hpp"
+
+#include <algorithm>
+#include <fmt/format.h>
+
+namespace eplb::control {
+namespace {
+
+std::string one_line(std::string text) {
+    std::ranges::replace_if(
+        text, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, '?');
+    return text;
+}
+
+std::string describe(const Origin& origin, std::string_view file) {
+    switch (origin.kind) {
+    case Origin::Kind::flag: return one_line(origin.place.flag);
+    case Origin::Kind::file:
+        return fmt::format("{}:{}{}", file, origin.place.line,
+                           origin.from_defaults ? " [defaults]" : "");
+    case Origin::Kind::built_in: break;
+    }
+    return "default";
+}
+
+template <class Values>
+void dump_section(std::string& text, const Section<Values>& section, const KeyTable<Values>& keys,
+                  std::string_view file) {
+    for (const Key<Values>& key : keys) {
+        const Origin origin = section.origin_of(key.name);
+        // What follows from something else, like a service's name, would be read as a wish.
+        if (origin.kind == Origin::Kind::built_in && key.default_value.empty()) continue;
+        const std::string assignment = fmt::format("{} = {}", key.name, key.write(section.values));
+        text += fmt::format("{:<40} # {}\n", assignment, describe(origin, file));
+    }
+}
+
+}  // namespace
+
+std::string dump(const Settings& settings, std::string_view file) {
+    std::string text;
+    dump_section(text, settings.process, process_keys(), file);
+    text += "\n[log]\n";
+    dump_section(text, settings.log, log_keys(), file);
+    for (const Service& service : settings.services) {
+        text += "\n[[service]]\n";
+        dump_section<ServiceValues>(text, service, own_service_keys(), file);
+        dump_section<ServiceValues>(text, service, service_keys(), file);
+        for (const Section<BackendValues>& backend : service.backends) {
+            text += "\n[[service.backend]]\n";
+            dump_section(text, backend, backend_keys(), file);
+        }
+    }
+    return text;
+}
+
+}  // namespace eplb::control

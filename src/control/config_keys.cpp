@@ -1,0 +1,228 @@
+#include "control/config_keys.hpp"
+
+#include "eplb/flow.hpp"
+#include "eplb/pipe.hpp"
+
+#include <chrono>
+#include <memory>
+#include <utility>
+
+namespace eplb::control {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::uint64_t most_workers = 256;
+constexpr std::uint64_t most_connections = 100'000'000;
+// Less than this is not worth a splice(2); more than this is not to be had, pipe(7).
+constexpr std::uint64_t least_pipe_bytes = PipePool::useful_bytes;
+constexpr std::uint64_t most_pipe_bytes = 16 * 1024 * 1024;
+constexpr Duration most_busy_poll = 1s;
+constexpr std::uint32_t most_weight = 65535;
+
+/// `access` gives a reference to the value that the key is about.
+template <class Values, class Value, class Access>
+Key<Values> key(std::string name, const Codec<Value>& codec, Access access, std::string flag,
+                std::string details) {
+    Key<Values> result;
+    result.name = std::move(name);
+    result.type = codec.type;
+    result.default_value = codec.write(access(std::as_const(*std::make_unique<Values>())));
+    result.details = std::move(details);
+    result.flag = std::move(flag);
+    result.read = [codec, access](const Node& node, Values& values, const Complaint& complain) {
+        auto value = codec.read(node, complain);
+        if (!value) return false;
+        access(values) = std::move(*value);
+        return true;
+    };
+    result.write = [codec, access](const Values& values) { return codec.write(access(values)); };
+    return result;
+}
+
+template <class Values>
+Key<Values> without_default(Key<Values> key) {
+    key.default_value.clear();
+    return key;
+}
+
+KeyTable<ProcessValues> make_process_keys() {
+    using V = ProcessValues;
+    return {
+        key<V>(
+            "workers", optional_count_codec(1, most_workers),
+            [](auto& v) -> auto& { return v.workers; }, "--workers",
+            "Threads that move bytes, each with connections of its own. `\"auto\"` is one for each "
+            "processor that the process may run on. One is enough for most: it saturates "
+            "several 10 Gb/s links. A change takes effect at the next start."),
+        key<V>(
+            "max_connections", count_or_auto_codec(1, most_connections),
+            [](auto& v) -> auto& { return v.max_connections; }, "--max-connections",
+            "Sessions at a time, of all services together; further clients wait in the "
+            "listeners' backlogs. `\"auto\"` is what the limit of open files (`ulimit -n`, "
+            "`LimitNOFILE=`) allows: a session takes two. A change takes effect at the next "
+            "start."),
+        key<V>(
+            "busy_poll", duration_codec({.least = 1us, .most = most_busy_poll}),
+            [](auto& v) -> auto& { return v.busy_poll; }, "--busy-poll",
+            "How long a worker asks for events without sleeping before it blocks. It cuts the "
+            "latency of a lone connection to a third, and takes a whole processor while nothing "
+            "happens. A change takes effect at the next start."),
+        key<V>(
+            "control", unix_socket_codec(), [](auto& v) -> auto& { return v.control; }, "",
+            "A Unix socket, like `\"unix:/run/eplb/control.sock\"`, on which the running process "
+            "answers `eplb reload`. Only its owner and root can connect. A change takes effect at "
+            "the next start."),
+    };
+}
+
+KeyTable<LogValues> make_log_keys() {
+    using V = LogValues;
+    return {
+        key<V>(
+            "level",
+            choice_codec<LogLevel>({{"debug", LogLevel::debug},
+                                    {"info", LogLevel::info},
+                                    {"warning", LogLevel::warning},
+                                    {"error", LogLevel::error}}),
+            [](auto& v) -> auto& { return v.level; }, "--log-level",
+            "The least severe lines that are written. Sessions are `info`."),
+        key<V>(
+            "format",
+            choice_codec<LogFormat>({{"text", LogFormat::text}, {"json", LogFormat::json}}),
+            [](auto& v) -> auto& { return v.format; }, "--log-format",
+            "`text` is `name=value` after a time and a level; `json` is an object on every line, "
+            "with the same names."),
+        key<V>(
+            "file", text_codec("a file name, or \"-\" for standard error"),
+            [](auto& v) -> auto& { return v.file; }, "",
+            "Where lines are appended; `-` is standard error. It is opened anew at every reload "
+            "and on SIGUSR1, so logrotate can move it away."),
+        key<V>(
+            "sessions",
+            choice_codec<SessionLog>({{"off", SessionLog::off},
+                                      {"close", SessionLog::close},
+                                      {"open+close", SessionLog::open_and_close}}),
+            [](auto& v) -> auto& { return v.sessions; }, "",
+            "Which lines a session writes: none, one at its end, or also one when a backend has "
+            "answered."),
+    };
+}
+
+KeyTable<ServiceValues> make_service_keys() {
+    using V = ServiceValues;
+    return {
+        key<V>(
+            "connect_timeout", duration_codec(),
+            [](auto& v) -> auto& { return v.config.connect_timeout; }, "--connect-timeout",
+            "A backend has to answer within this, or the next one is tried. No further backend "
+            "is tried once twice this has gone by since the client came."),
+        key<V>(
+            "idle_timeout", duration_codec(),
+            [](auto& v) -> auto& { return v.config.idle_timeout; }, "--idle-timeout",
+            "A session in which nothing moves for so long, either way, is reset. Off by default: "
+            "databases' pools keep idle connections for hours, and TCP keepalive finds peers "
+            "that are gone."),
+        key<V>(
+            "half_close_timeout", duration_codec(),
+            [](auto& v) -> auto& { return v.config.half_close_timeout; }, "--half-close-timeout",
+            "The same, once one side has finished sending: a session whose client is gone may "
+            "else stay for ever."),
+        key<V>(
+            "drain_timeout", duration_codec(),
+            [](auto& v) -> auto& { return v.config.drain_timeout; }, "--drain-timeout",
+            "How long sessions may go on after SIGTERM or SIGINT, or after a reload took their "
+            "backend or listener away; those that are left then are reset. `\"off\"` waits for "
+            "the last one."),
+        key<V>(
+            "on_remove",
+            choice_codec<OnRemove>(
+                {{"drain", OnRemove::drain}, {"close", OnRemove::close}, {"keep", OnRemove::keep}}),
+            [](auto& v) -> auto& { return v.config.on_remove; }, "",
+            "What happens to the sessions of a backend or a listener that a reload takes away. It "
+            "gets no new ones; those that it has may go on for `drain_timeout`, are reset at "
+            "once, or stay as long as they like."),
+        key<V>(
+            "relay",
+            choice_codec<RelayMode>({{"auto", RelayMode::automatic},
+                                     {"splice", RelayMode::splice},
+                                     {"copy", RelayMode::copy}}),
+            [](auto& v) -> auto& { return v.config.relay; }, "--relay",
+            "How bytes are moved: `auto` copies small messages through a buffer and splices bulk "
+            "through kernel pipes, whichever costs less; `splice` and `copy` do one of them "
+            "always."),
+        key<V>(
+            "pipe_size", size_or_auto_codec(least_pipe_bytes, most_pipe_bytes),
+            [](auto& v) -> auto& { return v.config.pipe_bytes; }, "--pipe-size",
+            "Of the kernel pipes that bulk is spliced through; the kernel rounds up to a power "
+            "of two. `\"auto\"` is what measured best: 256KiB. More than "
+            "`fs.pipe-max-size` (1MiB) needs CAP_SYS_RESOURCE."),
+        key<V>(
+            "backlog", count_codec(1, 65535), [](auto& v) -> auto& { return v.config.backlog; }, "",
+            "Clients that the kernel keeps for us while we do not accept. `net.core.somaxconn` "
+            "limits it."),
+    };
+}
+
+KeyTable<ServiceValues> make_own_service_keys() {
+    using V = ServiceValues;
+    return {
+        without_default(key<V>(
+            "name", name_codec(), [](auto& v) -> auto& { return v.config.name; }, "",
+            "For logs, and to tell at a reload which service is which. The default is its first "
+            "listener, as written.")),
+        without_default(key<V>(
+            "listen", listen_codec(), [](auto& v) -> auto& { return v.listen; }, "--listen",
+            "Where clients connect to: `\":5555\"` (all addresses, IPv4 and IPv6), "
+            "`\"127.0.0.1:5555\"`, `\"[::1]:5555\"`, `\"host:5555\"`, `\"unix:/path\"`, "
+            "`\"unix:@abstract\"`. Required.")),
+    };
+}
+
+KeyTable<BackendValues> make_backend_keys() {
+    using V = BackendValues;
+    return {
+        without_default(key<V>(
+            "address", backend_address_codec(), [](auto& v) -> auto& { return v.address; },
+            "--backend",
+            "`\"127.0.0.1:3306\"`, `\"[::1]:3306\"`, `\"host:3306\"` or `\"unix:/path\"`. A name is "
+            "looked up at the start and at every reload, and stands for all of its addresses. "
+            "Required.")),
+        without_default(key<V>(
+            "name", name_codec(), [](auto& v) -> auto& { return v.name; }, "",
+            "For logs. The default is the address.")),
+        key<V>(
+            "weight", count_codec(0, most_weight), [](auto& v) -> auto& { return v.weight; }, "",
+            "Its share of the connections, in proportion to the other weights. 0: no new "
+            "connections, those that it has go on."),
+    };
+}
+
+}  // namespace
+
+const KeyTable<ProcessValues>& process_keys() {
+    static const KeyTable<ProcessValues> table = make_process_keys();
+    return table;
+}
+
+const KeyTable<LogValues>& log_keys() {
+    static const KeyTable<LogValues> table = make_log_keys();
+    return table;
+}
+
+const KeyTable<ServiceValues>& service_keys() {
+    static const KeyTable<ServiceValues> table = make_service_keys();
+    return table;
+}
+
+const KeyTable<ServiceValues>& own_service_keys() {
+    static const KeyTable<ServiceValues> table = make_own_service_keys();
+    return table;
+}
+
+const KeyTable<BackendValues>& backend_keys() {
+    static const KeyTable<BackendValues> table = make_backend_keys();
+    return table;
+}
+
+}  // namespace eplb::control

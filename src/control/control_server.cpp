@@ -1,0 +1,138 @@
+#include "control/control_server.hpp"
+
+#include "control/control_protocol.hpp"
+#include "eplb/reactor.hpp"
+#include "eplb/task.hpp"
+#include "eplb/timer.hpp"
+#include "eplb/watch.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <utility>
+
+namespace eplb::control {
+namespace {
+
+constexpr Duration patience = std::chrono::seconds{5};
+constexpr mode_t owner_only = 0600;
+
+}  // namespace
+
+/// reading -> thinking: a whole line has come; thinking -> writing: the answer is there. Gone when
+/// the answer is written, the client has left, or its time is up.
+class ControlServer::Client final : public Task, public std::enable_shared_from_this<Client> {
+public:
+    Client(ControlServer& server, Fd socket)
+        : server_{server},
+          socket_{std::move(socket)},
+          watch_{server.reactor_, *this},
+          timer_{server.reactor_, *this} {}
+
+    [[nodiscard]] bool start() noexcept {
+        timer_.start(patience);
+        return watch_.attach(socket_.get()) == 0;
+    }
+
+    Next run() noexcept override {
+        if (timer_.take_fired()) return Next::done;
+        switch (state_) {
+        case State::reading: return read();
+        case State::thinking: return watch_.hung_up() && watch_.failed() ? Next::done : Next::wait;
+        case State::writing: return write();
+        }
+        return Next::done;
+    }
+
+    void retire() noexcept override { server_.on_gone(*this); }
+
+private:
+    enum class State : std::uint8_t { reading, thinking, writing };
+
+    Next read() noexcept {
+        std::array<char, 4096> buffer;
+        while (watch_.readable()) {
+            const ssize_t got = ::recv(socket_.get(), buffer.data(), buffer.size(), 0);
+            if (got == 0) return Next::done;
+            if (got < 0) {
+                if (errno != EAGAIN) return Next::done;
+                watch_.clear_readable();
+                break;
+            }
+            text_.append(buffer.data(), static_cast<std::size_t>(got));
+            if (const std::size_t end = text_.find('\n'); end != std::string::npos) {
+                text_.resize(end);
+                return think();
+            }
+            if (text_.size() > most_request_bytes) return Next::done;
+        }
+        return Next::wait;
+    }
+
+    Next think() {
+        state_ = State::thinking;
+        timer_.cancel();  // what it asked for may take as long as a name server does
+        const std::string line = std::exchange(text_, {});
+        server_.handler_(line, [self = weak_from_this()](std::string answer) {
+            if (const auto client = self.lock()) client->answer(std::move(answer));
+        });
+        return Next::wait;
+    }
+
+    void answer(std::string line) {
+        text_ = std::move(line);
+        state_ = State::writing;
+        timer_.start(patience);
+        server_.reactor_.schedule(*this);
+    }
+
+    Next write() noexcept {
+        while (written_ < text_.size()) {
+            const ssize_t put = ::send(socket_.get(), text_.data() + written_,
+                                       text_.size() - written_, MSG_NOSIGNAL);
+            if (put < 0) return errno == EAGAIN ? Next::wait : Next::done;
+            written_ += static_cast<std::size_t>(put);
+        }
+        return Next::done;
+    }
+
+    ControlServer& server_;
+    Fd socket_;
+    Watch watch_;
+    Timer timer_;
+    State state_ = State::reading;
+    std::string text_;  // what came, and then what is to be said
+    std::size_t written_ = 0;
+};
+
+ControlServer::ControlServer(Reactor& reactor, const Address& address, Handler handler)
+    : reactor_{reactor}, address_{address}, handler_{std::move(handler)} {
+    ListenOptions options;
+    options.backlog = 128;
+    options.mode = owner_only;
+    acceptor_ = std::make_unique<Acceptor>(
+        reactor, listen_on(address, options),
+        [this](Fd socket, const Address&) { on_accept(std::move(socket)); }, [](int) {},
+        Acceptor::Places{[this] { return clients_.size() < most_clients; }, [] {}});
+}
+
+ControlServer::~ControlServer() {
+    acceptor_.reset();
+    if (!address_.path().starts_with('@')) ::unlink(address_.path().c_str());
+}
+
+void ControlServer::on_accept(Fd socket) {
+    const auto client = std::make_shared<Client>(*this, std::move(socket));
+    if (client->start()) clients_.push_back(client);
+}
+
+void ControlServer::on_gone(const Client& client) noexcept {
+    std::erase_if(clients_, [&](const auto& other) { return other.get() == &client; });
+    acceptor_->resume();
+}
+
+}  // namespace eplb::control

@@ -1,0 +1,102 @@
+#pragma once
+
+#include "control/config_file.hpp"
+#include "control/reload_plan.hpp"
+#include "eplb/proxy.hpp"
+
+#include <cstdint>
+#include <deque>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+
+namespace eplb {
+class Reactor;
+}
+
+namespace eplb::control {
+
+/// Reads the configuration anew while the proxy runs, says what that would change, and goes over to
+/// it. What cannot be used changes nothing, and what served before goes on serving.
+///
+/// The file is read, checked and its names are looked up on a thread of its own, so that a slow name
+/// server holds nobody up. Everything else happens on the reactor's thread, one request after the
+/// other. Belongs to that thread; proxy, reactor and observer outlive it.
+class Reloader {
+public:
+    struct Request {
+        bool dry_run = false;  ///< only say what would change
+        bool force = false;    ///< even if a service is left without backends
+        bool strict = false;   ///< warnings are errors
+        /// Another file than the one that the process was started with; for a dry run.
+        std::optional<std::filesystem::path> file;
+    };
+    struct Outcome {
+        enum class Kind : std::uint8_t {
+            unchanged,  ///< the configuration says what is so already
+            changed,    ///< or would be, in a dry run
+            refused,    ///< a service would have no backend
+            invalid,    ///< the configuration cannot be used
+            failed,     ///< it could not be gone over to
+        };
+        Kind kind = Kind::failed;
+        /// What was wrong, or warned of, and the plan; with line feeds.
+        std::string report;
+    };
+    using Done = std::function<void(const Outcome&)>;
+
+    struct Hooks {
+        /// The log has other values, or is to be opened anew. May throw: then nothing is changed.
+        std::function<void(const LogValues&)> on_log;
+    };
+
+    Reloader(Reactor& reactor, Proxy& proxy, ProxyObserver& observer, ConfigSource source,
+             ResolvedSettings running, Hooks hooks);
+    /// Waits for the thread, if it is reading.
+    ~Reloader();
+    Reloader(const Reloader&) = delete;
+    Reloader& operator=(const Reloader&) = delete;
+
+    /// `done` is called in a later turn; what it is told is also logged, unless it was a dry run.
+    void request(Request request, Done done = {});
+    /// Forgets what has not begun, and begins nothing more: the process is stopping.
+    void stop() noexcept { stopped_ = true; }
+
+    /// Whether its thread is at work, which the destructor would wait for.
+    [[nodiscard]] bool is_reading() const noexcept { return busy_; }
+
+    [[nodiscard]] const ResolvedSettings& running() const noexcept { return running_; }
+
+private:
+    struct Loaded;
+    struct Pending {
+        Request request;
+        Done done;
+    };
+
+    void begin_next();
+    void on_loaded(const Loaded& loaded);
+    [[nodiscard]] Outcome judge(const Loaded& loaded, ReloadPlan& plan) const;
+    void go_over(const Loaded& loaded, Outcome outcome);
+    void change_log(const LogValues& values);
+    void change_log_back() noexcept;
+    void finish(const Outcome& outcome);
+    void log(const Outcome& outcome) const;
+
+    Reactor& reactor_;
+    Proxy& proxy_;
+    ProxyObserver& observer_;
+    ConfigSource source_;
+    ResolvedSettings running_;
+    Hooks hooks_;
+    std::deque<Pending> pending_;  // the first one is being worked on, if busy_
+    bool busy_ = false;
+    bool stopped_ = false;
+    std::thread reading_;
+    std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace eplb::control

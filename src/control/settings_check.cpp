@@ -1,0 +1,235 @@
+#include "control/settings_check.hpp"
+
+#include "eplb/address.hpp"
+#include "proxy/listener_conflicts.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <fmt/format.h>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+
+namespace eplb::control {
+namespace {
+
+struct Listener {
+    const Endpoint* endpoint;
+    const Service* service;
+    Address address;
+};
+
+// Nothing: a host name.
+std::optional<Address> address_of(const Endpoint& endpoint) {
+    try {
+        return Address::parse_unless_name(endpoint.text);
+    } catch (const std::invalid_argument&) {
+        return std::nullopt;  // its codec has complained
+    }
+}
+
+std::string where(const Place& place) {
+    if (!place.flag.empty()) return fmt::format("of {}", place.flag);
+    return fmt::format("in line {}", place.line);
+}
+
+// The listeners of a configuration. Finding one takes no longer when there are many: whoever writes
+// the file may mean us harm.
+class Listeners {
+public:
+    void add(const Listener& listener) {
+        by_address_.emplace(listener.address.to_string(), listener);
+        if (listener.address.is_unix()) return;
+        Port& port = by_port_[listener.address.port()];
+        if (!port.any) port.any = listener;
+        if (!listener.address.is_wildcard()) return;
+        (listener.address.family() == AF_INET6 ? port.all_v6 : port.all_v4) = listener;
+    }
+
+    /// Another one that cannot be listened on at the same time, if there is one.
+    [[nodiscard]] const Listener* in_the_way_of(const Address& address) const {
+        return find(address, [&](const Address& other) { return overlap(address, other); });
+    }
+
+    /// The one that a connection to `target` would come to, if there is one.
+    [[nodiscard]] const Listener* reached_by(const Address& target) const {
+        return find(target, [&](const Address& other) { return reaches(target, other); });
+    }
+
+private:
+    // Of whom some are in each other's way, if the port's are in anybody's way.
+    struct Port {
+        std::optional<Listener> any;
+        std::optional<Listener> all_v4;
+        std::optional<Listener> all_v6;
+    };
+
+    template <class Matches>
+    [[nodiscard]] const Listener* find(const Address& address, Matches matches) const {
+        const auto same = by_address_.find(address.to_string());
+        if (same != by_address_.end() && matches(same->second.address)) return &same->second;
+        if (address.is_unix()) return nullptr;
+        const auto port = by_port_.find(address.port());
+        if (port == by_port_.end()) return nullptr;
+        for (const auto* candidate :
+             {&port->second.all_v6, &port->second.all_v4, &port->second.any}) {
+            if (*candidate && matches((*candidate)->address)) return &**candidate;
+        }
+        return nullptr;
+    }
+
+    std::unordered_map<std::string, Listener> by_address_;
+    std::unordered_map<std::uint16_t, Port> by_port_;
+};
+
+class Check {
+public:
+    Check(const Settings& settings, Diagnostics& diagnostics)
+        : settings_{settings}, diagnostics_{diagnostics} {}
+
+    void run() {
+        for (const Service& service : settings_.services) collect_listeners(service);
+        check_service_names();
+        for (const Service& service : settings_.services) check_service(service);
+    }
+
+private:
+    void collect_listeners(const Service& service) {
+        for (const Endpoint& endpoint : service.values.listen) {
+            const std::optional<Address> address = address_of(endpoint);
+            if (!address) continue;
+            const Listener listener{&endpoint, &service, *address};
+            if (const Listener* const other = listeners_.in_the_way_of(*address))
+                diagnostics_.error(endpoint.place, conflict(endpoint, *address, *other));
+            listeners_.add(listener);
+        }
+    }
+
+    static std::string conflict(const Endpoint& endpoint, const Address& address,
+                                const Listener& other) {
+        if (address == other.address) {
+            return fmt::format("listener {} is given twice; first {}", endpoint.text,
+                               where(other.endpoint->place));
+        }
+        return fmt::format("listener {} is in the way of {} {}: one of them is for all addresses",
+                           endpoint.text, other.endpoint->text, where(other.endpoint->place));
+    }
+
+    void check_service_names() {
+        std::unordered_map<std::string_view, const Service*> first;
+        for (const Service& service : settings_.services) {
+            const std::string& name = service.values.config.name;
+            if (name.empty()) continue;
+            const auto [found, is_new] = first.emplace(name, &service);
+            if (is_new) continue;
+            const Origin origin = service.origin_of("name");
+            diagnostics_.error(origin.kind == Origin::Kind::built_in ? service.place : origin.place,
+                               fmt::format("there are two services \"{}\"; the first is {}", name,
+                                           where(found->second->place)));
+        }
+    }
+
+    void check_service(const Service& service) {
+        const auto& backends = service.backends;
+        for (const Section<BackendValues>& backend : backends) check_loop(backend);
+        check_for_twins(backends);
+        warn_of_service(service);
+    }
+
+    void check_loop(const Section<BackendValues>& backend) {
+        const Endpoint& endpoint = backend.values.address;
+        const std::optional<Address> address = address_of(endpoint);
+        if (endpoint.text.empty() || !address) return;
+        const Listener* const listener = listeners_.reached_by(*address);
+        if (listener == nullptr) return;
+        diagnostics_.error(
+            endpoint.place,
+            fmt::format("backend {} is our own listener {} {}: every connection would loop",
+                        endpoint.text, listener->endpoint->text, where(listener->endpoint->place)));
+    }
+
+    void check_for_twins(const std::vector<Section<BackendValues>>& backends) {
+        std::unordered_map<std::string_view, const Section<BackendValues>*> names;
+        std::unordered_map<std::string_view, const Section<BackendValues>*> addresses;
+        for (const Section<BackendValues>& backend : backends) {
+            const BackendValues& values = backend.values;
+            if (!values.name.empty()) {
+                const auto [first, is_new] = names.emplace(values.name, &backend);
+                if (!is_new) {
+                    diagnostics_.error(backend.origin_of("name").place,
+                                       fmt::format("there are two backends \"{}\"; the first is {}",
+                                                   values.name, where(first->second->place)));
+                    continue;
+                }
+            }
+            if (values.address.text.empty() ||
+                addresses.emplace(values.address.text, &backend).second)
+                continue;
+            diagnostics_.warning(values.address.place,
+                                 fmt::format("backend {} is given twice, and gets twice its share; "
+                                             "weight says that more plainly",
+                                             values.address.text));
+        }
+    }
+
+    // Where a value was said; nothing if it is the one that is built in.
+    template <class Values>
+    static const Place* said(const Section<Values>& section, std::string_view key) {
+        const auto found = section.origins.find(key);
+        return found == section.origins.end() ? nullptr : &found->second.place;
+    }
+
+    void warn_of_service(const Service& service) {
+        const ServiceConfig& config = service.values.config;
+        const auto warn_if_off = [&](std::string_view key, Duration value, std::string_view risk) {
+            const Place* const place = said(service, key);
+            if (place != nullptr && value == Duration{0})
+                diagnostics_.warning(*place, fmt::format("{} is off: {}", key, risk));
+        };
+        warn_if_off("connect_timeout", config.connect_timeout,
+                    "a backend that does not answer keeps its clients for minutes");
+        warn_if_off("half_close_timeout", config.half_close_timeout,
+                    "a session that one side has left may stay for ever");
+        warn_if_off("drain_timeout", config.drain_timeout, "a stop may never end");
+        if (const Place* const place = said(service, "pipe_size");
+            place != nullptr && config.pipe_bytes != 0 && !std::has_single_bit(config.pipe_bytes)) {
+            diagnostics_.warning(*place, "pipe_size: the kernel rounds it up to a power of two");
+        }
+        for (const Endpoint& endpoint : service.values.listen) {
+            if (endpoint.text.starts_with("unix:") && !endpoint.text.starts_with("unix:/") &&
+                !endpoint.text.starts_with("unix:@")) {
+                diagnostics_.warning(
+                    endpoint.place,
+                    fmt::format("{}: where that is depends on the directory that eplb is started "
+                                "in; write unix:/...",
+                                endpoint.text));
+            }
+        }
+    }
+
+    const Settings& settings_;
+    Diagnostics& diagnostics_;
+    Listeners listeners_;
+};
+
+}  // namespace
+
+void require_backends(const Settings& settings, Diagnostics& diagnostics) {
+    for (const Service& service : settings.services) {
+        const bool usable = std::ranges::any_of(
+            service.backends, [](const Section<BackendValues>& b) { return b.values.weight > 0; });
+        if (service.backends.empty() || usable) continue;  // the former has been told
+        diagnostics.error(service.place,
+                          fmt::format("service \"{}\" has no backend with a weight above 0",
+                                      service.values.config.name));
+    }
+}
+
+void check_settings(const Settings& settings, Diagnostics& diagnostics) {
+    Check{settings, diagnostics}.run();
+}
+
+}  // namespace eplb::control

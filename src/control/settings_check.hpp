@@ -1,0 +1,17 @@
+#pragma once
+
+#include "control/diagnostics.hpp"
+#include "control/settings.hpp"
+
+namespace eplb::control {
+
+/// Whether the parts of a configuration fit together: names that are there twice, listeners in each
+/// other's way, backends that are our own listeners, services that could serve nobody. What is legal
+/// but risky becomes a warning. Host names are not looked up, so what they stand for is not checked
+/// here; Proxy's constructor does.
+void check_settings(const Settings& settings, Diagnostics& diagnostics);
+
+/// Whether each service has a backend that takes connections.
+void require_backends(const Settings& settings, Diagnostics& diagnostics);
+
+}  // namespace eplb::control
