@@ -6,9 +6,6 @@
 #include <string>
 #include <utility>
 
-// The parser recurses, and so do the destructors of what it builds: the scan below bounds both.
-#define TOML_MAX_NESTED_VALUES 32
-#define TOML_ENABLE_FORMATTERS 0
 #include <toml++/toml.h>
 
 namespace eplb::control {
@@ -25,7 +22,8 @@ Place place_of(const toml::source_region& region) {
     return place;
 }
 
-// How deep brackets and dotted keys go, found without recursion and without building anything.
+// toml++ recurses over values, and so do the destructors of what it builds, also out of dotted keys,
+// of which it has no limit. How deep brackets and dotted keys go, found without recursion and without building anything.
 class NestingScan {
 public:
     explicit NestingScan(std::string_view text) noexcept : text_{text} {}
