@@ -2,6 +2,7 @@
 
 #include "eplb/address.hpp"
 #include "eplb/fd.hpp"
+#include "eplb/socket_options.hpp"
 #include "eplb/task.hpp"
 #include "eplb/timer.hpp"
 #include "eplb/watch.hpp"
@@ -20,17 +21,31 @@ struct ListenOptions {
     /// SO_REUSEPORT, socket(7): others of this process may listen on the same address, and the
     /// kernel shares the clients out by a hash of the connection. Not for Unix sockets.
     bool share_port = false;
+    SocketOptions socket;
+    /// TCP_FASTOPEN: clients that may wait for us with data in their SYN; 0: none.
+    std::uint32_t fast_open = 0;
+    /// TCP_DEFER_ACCEPT: a client is accepted when it has sent something, or after so long. Zero: at
+    /// once. Not for protocols in which the server speaks first.
+    Duration defer_accept{0};
     /// Who may connect to a Unix socket with a path, chmod(2): set before anybody can. Nothing: what
     /// the umask says.
-    std::optional<mode_t> mode;
+    std::optional<mode_t> mode = std::nullopt;
+    /// Whose it is, chown(2). Nothing: ours.
+    std::optional<uid_t> owner = std::nullopt;
+    std::optional<gid_t> group = std::nullopt;
 };
 
-/// Opens a listening stream socket: nonblocking, close-on-exec, SO_REUSEADDR; TCP_NODELAY and
-/// keepalive (60 s idle, then 6 probes 10 s apart) are set on it, because accepted sockets inherit
-/// them (tcp(7)). A wildcard IPv6 address takes IPv4 clients too; on a machine without IPv6 it
+/// Opens a listening stream socket: nonblocking, close-on-exec, SO_REUSEADDR, and with
+/// `options.socket`, which accepted sockets inherit (tcp(7)). A wildcard IPv6 address takes IPv4 clients too; on a machine without IPv6 it
 /// becomes 0.0.0.0. The path of a Unix socket on which nobody listens any more is removed first.
 /// Throws std::system_error, naming the address.
-[[nodiscard]] Fd listen_on(const Address& address, ListenOptions options = {});
+[[nodiscard]] Fd listen_on(const Address& address, const ListenOptions& options = {});
+
+/// Sets those of `options` that can change while a socket listens: backlog, keepalive, mark,
+/// congestion control and the like, and the mode and owner of a Unix socket. What the kernel does
+/// not take stays as it was; returns 0, or the first errno.
+int change_options(const Fd& listener, const Address& address,
+                   const ListenOptions& options) noexcept;
 
 /// Throws as listen_on() would if somebody listens on `address` already. For the first of several
 /// that share a port: SO_REUSEPORT would let it join another process of the same user unnoticed.

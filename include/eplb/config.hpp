@@ -1,12 +1,18 @@
 #pragma once
 
 #include "eplb/address.hpp"
+#include "eplb/cidr.hpp"
 #include "eplb/clock.hpp"
 #include "eplb/flow.hpp"
+#include "eplb/proxy_protocol_versions.hpp"
+#include "eplb/rate.hpp"
+#include "eplb/socket_options.hpp"
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <sys/types.h>
 #include <vector>
 
 namespace eplb {
@@ -27,6 +33,16 @@ enum class OnRemove : std::uint8_t {
     keep,   ///< they go on
 };
 
+/// What a PROXY header of version 2 says beside addresses.
+struct ProxyTlvConfig {
+    bool crc32c = false;  ///< a checksum of the header
+    /// What the client's own header said, or else an id that no other session has.
+    bool unique_id = false;
+    bool authority = false;  ///< the host name that the client's own header said, if any
+
+    friend bool operator==(const ProxyTlvConfig& a, const ProxyTlvConfig& b) noexcept = default;
+};
+
 struct ServiceConfig {
     /// Tells Proxy::apply() which service is which.
     std::string name = "default";
@@ -39,6 +55,19 @@ struct ServiceConfig {
     Duration idle_timeout{0};
     /// Without progress. Zero: never.
     Duration half_close_timeout = std::chrono::seconds{60};
+    /// Clients begin with a PROXY header, which says who they are; without one, and whoever is not
+    /// in `trusted_proxies`, they are reset. The address that it says counts from then on.
+    AcceptProxy accept_proxy = AcceptProxy::off;
+    std::vector<Cidr> trusted_proxies;
+    /// Backends are told who the client is.
+    SendProxy send_proxy = SendProxy::off;
+    ProxyTlvConfig proxy_tlvs;
+    /// Whoever is in `deny`, or not in `allow` if that says anything, is reset.
+    std::vector<Cidr> allow;
+    std::vector<Cidr> deny;
+    /// Of a client's IPv4 address, or the first 64 bits of its IPv6 address; who has more is reset.
+    std::uint32_t max_connections_per_source = 0;  ///< 0: no limit
+    Rate connection_rate_per_source;
     RelayMode relay = RelayMode::automatic;
     /// What to ask the kernel for, per pipe; 0: what proved best (docs/benchmarks.md).
     std::size_t pipe_bytes = 0;
@@ -48,6 +77,17 @@ struct ServiceConfig {
     OnRemove on_remove = OnRemove::drain;
     /// Clients that the kernel keeps while nobody accepts them; clamped by net.core.somaxconn.
     std::uint32_t backlog = 4096;
+    /// Of listeners, of clients, who inherit them, and of connections to backends. `transparent`:
+    /// these come from the client's own address.
+    SocketOptions socket;
+    std::uint32_t fast_open = 0;  ///< as ListenOptions
+    Duration defer_accept{0};     ///< as ListenOptions
+    /// Where connections to backends come from, in turn; ports play no role. Empty: as routed.
+    std::vector<Address> sources;
+    /// Who may connect to Unix sockets, and whose they are; nothing: as the process has it.
+    std::optional<mode_t> unix_mode;
+    std::optional<uid_t> unix_owner;
+    std::optional<gid_t> unix_group;
 };
 
 struct Config {

@@ -48,6 +48,12 @@ struct SessionSummary {
     Duration total_time{0};
     EndReason reason = EndReason::drain;
     int error = 0;  ///< the errno behind the reason, or 0
+    /// What was wrong with a PROXY header; static text.
+    std::string_view problem;
+    /// As told to the backend, if the service wants that.
+    std::string_view unique_id;
+    /// Who sent the PROXY header that says who the client is; or nullptr.
+    const Address* proxy = nullptr;
 };
 
 /// Whoever wants to know. Called in the middle of things: must not throw, and must neither destroy

@@ -16,22 +16,28 @@ class Reactor;
 
 /// Why a session, or a relay, ended. Names follow who acted first.
 enum class EndReason : std::uint8_t {
-    client_fin,           ///< both sides finished, the client first
-    server_fin,           ///< both sides finished, the server first
-    client_rst,           ///< the client's connection was reset
-    server_rst,           ///< the server's connection was reset
-    client_timeout,       ///< the client stopped answering: keepalive or retransmission gave up
-    server_timeout,       ///< the server stopped answering
-    idle,                 ///< no byte moved for the idle timeout
-    half_close,           ///< one side finished and nothing moved for the half-close timeout
-    connect_refused,      ///< the last backend tried refused
-    connect_timeout,      ///< the last backend tried did not answer in time
-    connect_unreachable,  ///< no way to the last backend tried
-    connect_failed,       ///< connecting to the last backend tried failed in another way
-    no_backend,           ///< there was none to try
-    local_error,          ///< this machine lacks something: descriptors, ports, memory, permission
-    drain,                ///< shut down before it was finished
-    removed,              ///< its backend or listener was taken out of the configuration
+    client_fin,            ///< both sides finished, the client first
+    server_fin,            ///< both sides finished, the server first
+    client_rst,            ///< the client's connection was reset
+    server_rst,            ///< the server's connection was reset
+    client_timeout,        ///< the client stopped answering: keepalive or retransmission gave up
+    server_timeout,        ///< the server stopped answering
+    idle,                  ///< no byte moved for the idle timeout
+    half_close,            ///< one side finished and nothing moved for the half-close timeout
+    connect_refused,       ///< the last backend tried refused
+    connect_timeout,       ///< the last backend tried did not answer in time
+    connect_unreachable,   ///< no way to the last backend tried
+    connect_failed,        ///< connecting to the last backend tried failed in another way
+    no_backend,            ///< there was none to try
+    local_error,           ///< this machine lacks something: descriptors, ports, memory, permission
+    drain,                 ///< shut down before it was finished
+    removed,               ///< its backend or listener was taken out of the configuration
+    denied,                ///< the client's address is not allowed
+    source_connections,    ///< the client's address has as many connections as it may have
+    source_rate,           ///< the client's address connects more often than it may
+    untrusted_proxy,       ///< a PROXY header was due, from somebody who is not trusted to send one
+    bad_proxy_header,      ///< what came was no PROXY header
+    proxy_header_timeout,  ///< no whole PROXY header came in time
 };
 
 /// "client_fin" and so on.

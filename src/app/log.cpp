@@ -129,6 +129,19 @@ std::shared_ptr<spdlog::async_logger> open_logger(
     return logger;
 }
 
+// An id may come from a peer, who must not be able to write fields, or lines.
+std::string escaped(std::string_view text) {
+    std::string result;
+    for (const char c : text) {
+        if (c > ' ' && c < 0x7f && c != '"' && c != '\\') {
+            result += c;
+        } else {
+            result += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+        }
+    }
+    return result;
+}
+
 std::size_t attempts_of(const SessionSummary& summary) noexcept {
     return summary.failed_attempts.size() + (summary.backend != nullptr ? 1 : 0);
 }
@@ -146,6 +159,9 @@ std::string to_text(const SessionSummary& summary) {
     fmt::format_to(out, " connect_ms={:.1f} ms={:.1f} end={}", milliseconds(summary.connect_time),
                    milliseconds(summary.total_time), eplb::to_string(summary.reason));
     if (summary.error != 0) fmt::format_to(out, " error=\"{}\"", std::strerror(summary.error));
+    if (!summary.problem.empty()) fmt::format_to(out, " problem=\"{}\"", summary.problem);
+    if (summary.proxy != nullptr) fmt::format_to(out, " proxy={}", summary.proxy->to_string());
+    if (!summary.unique_id.empty()) fmt::format_to(out, " id={}", escaped(summary.unique_id));
     const char* separator = " tried=";
     for (const FailedAttempt& attempt : summary.failed_attempts) {
         fmt::format_to(out, "{}{}({})", std::exchange(separator, ","),
@@ -177,6 +193,9 @@ std::string to_json(const SessionSummary& summary) {
     json["ms"] = rounded_milliseconds(summary.total_time);
     json["end"] = eplb::to_string(summary.reason);
     if (summary.error != 0) json["error"] = std::strerror(summary.error);
+    if (!summary.problem.empty()) json["problem"] = summary.problem;
+    if (summary.proxy != nullptr) json["proxy"] = summary.proxy->to_string();
+    if (!summary.unique_id.empty()) json["id"] = escaped(summary.unique_id);
     return json.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
 }
 

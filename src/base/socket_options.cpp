@@ -2,31 +2,67 @@
 
 #include "base/sys.hpp"
 
+#include <algorithm>
 #include <array>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
 namespace eplb {
+namespace {
+
+// The kernel counts in seconds, from 1 to 32767, tcp(7).
+int to_seconds(Duration duration) noexcept {
+    const auto seconds = std::chrono::ceil<std::chrono::seconds>(duration).count();
+    return static_cast<int>(std::clamp<decltype(seconds)>(seconds, 1, 32767));
+}
+
+}  // namespace
 
 void set_no_delay(const Fd& fd) noexcept {
     static_cast<void>(sys::set_option(fd.get(), IPPROTO_TCP, TCP_NODELAY, 1));
 }
 
-void set_keepalive(const Fd& fd) noexcept {
+void set_keepalive(const Fd& fd, const Keepalive& keepalive) noexcept {
+    if (keepalive.idle == Duration{0}) return;
     struct Option {
         int level;
         int name;
         int value;
     };
-    static constexpr std::array<Option, 4> options{{
+    const std::array<Option, 4> options{{
         {SOL_SOCKET, SO_KEEPALIVE, 1},
-        {IPPROTO_TCP, TCP_KEEPIDLE, 60},
-        {IPPROTO_TCP, TCP_KEEPINTVL, 10},
-        {IPPROTO_TCP, TCP_KEEPCNT, 6},
+        {IPPROTO_TCP, TCP_KEEPIDLE, to_seconds(keepalive.idle)},
+        {IPPROTO_TCP, TCP_KEEPINTVL, to_seconds(keepalive.interval)},
+        {IPPROTO_TCP, TCP_KEEPCNT, static_cast<int>(keepalive.count)},
     }};
     for (const Option& option : options) {
         static_cast<void>(sys::set_option(fd.get(), option.level, option.name, option.value));
     }
+}
+
+OptionFailure set_route(const Fd& fd, const SocketOptions& options, int family) noexcept {
+    if (!options.interface.empty()) {
+        if (const int error =
+                sys::set_text_option(fd.get(), SOL_SOCKET, SO_BINDTODEVICE, options.interface))
+            return {error, "interface"};
+    }
+    if (options.mark != 0) {
+        if (const int error =
+                sys::set_option(fd.get(), SOL_SOCKET, SO_MARK, static_cast<int>(options.mark)))
+            return {error, "mark"};
+    }
+    if (!options.congestion.empty()) {
+        if (const int error =
+                sys::set_text_option(fd.get(), IPPROTO_TCP, TCP_CONGESTION, options.congestion))
+            return {error, "congestion"};
+    }
+    if (options.transparent) {
+        const bool v6 = family == AF_INET6;
+        if (const int error = sys::set_option(fd.get(), v6 ? SOL_IPV6 : SOL_IP,
+                                              v6 ? IPV6_TRANSPARENT : IP_TRANSPARENT, 1))
+            return {error, "transparent"};
+    }
+    return {};
 }
 
 }  // namespace eplb

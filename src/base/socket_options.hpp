@@ -1,16 +1,29 @@
 #pragma once
 
 #include "eplb/fd.hpp"
+#include "eplb/socket_options.hpp"
 
 namespace eplb {
 
-// What every TCP socket of ours has, tcp(7). Accepted sockets inherit all of it from their listener.
-// Errors do not matter: a kernel that lacks one still serves.
+/// An option that the kernel did not take.
+struct OptionFailure {
+    int error = 0;  ///< 0: none
+    const char* option = "";
 
-/// No delay of small segments: TCP_NODELAY.
+    [[nodiscard]] explicit operator bool() const noexcept { return error != 0; }
+};
+
+// Of TCP sockets. Without either of these two a connection works all the same, so failure is
+// ignored.
+
+/// One setsockopt(2).
 void set_no_delay(const Fd& fd) noexcept;
-/// Keepalive that finds a peer which vanished while idle within two minutes (60 s, then 6 probes
-/// 10 s apart), before common NAT gateways forget the connection. Four system calls.
-void set_keepalive(const Fd& fd) noexcept;
+/// Four; none, if it is off.
+void set_keepalive(const Fd& fd, const Keepalive& keepalive) noexcept;
+
+/// Those without which a connection would go another way than it should: interface, mark,
+/// congestion control, transparency. No system call for those that have their defaults.
+[[nodiscard]] OptionFailure set_route(const Fd& fd, const SocketOptions& options,
+                                      int family) noexcept;
 
 }  // namespace eplb

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string_view>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
@@ -34,8 +35,13 @@ struct IoResult {
 
 /// recv(2).
 [[nodiscard]] IoResult recv(int fd, std::span<std::byte> buffer) noexcept;
+/// recv(2) with MSG_PEEK: what is read stays to be read.
+[[nodiscard]] IoResult peek(int fd, std::span<std::byte> buffer) noexcept;
 /// send(2) with MSG_NOSIGNAL, never MSG_MORE.
 [[nodiscard]] IoResult send(int fd, std::span<const std::byte> bytes) noexcept;
+/// The same with MSG_MORE: the kernel may keep the bytes back for those that follow, for 200 ms at
+/// most. Only where some follow at once.
+[[nodiscard]] IoResult send_ahead(int fd, std::span<const std::byte> bytes) noexcept;
 /// splice(2) between a socket and a pipe, either way. `count` is capped (a length near SIZE_MAX is
 /// EINVAL); always SPLICE_F_NONBLOCK, which governs the pipe; never SPLICE_F_MORE, which holds the
 /// last segment back for 200 ms. Into a closed socket it raises SIGPIPE.
@@ -56,6 +62,8 @@ struct IoResult {
 /// getsockname(2).
 [[nodiscard]] int local_address(int fd, sockaddr_storage& address, socklen_t& length) noexcept;
 [[nodiscard]] int set_option(int fd, int level, int name, int value) noexcept;
+/// For options whose value is a text, like SO_BINDTODEVICE.
+[[nodiscard]] int set_text_option(int fd, int level, int name, std::string_view value) noexcept;
 /// SO_ERROR: returns the socket's pending error and clears it. Only while connecting: on an
 /// established connection it would turn a reset into a clean end of stream for the read that
 /// follows.

@@ -53,6 +53,16 @@ IoResult send(int fd, std::span<const std::byte> bytes) noexcept {
         retry_eintr([&] { return ::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL); }));
 }
 
+IoResult peek(int fd, std::span<std::byte> buffer) noexcept {
+    return io_result(
+        retry_eintr([&] { return ::recv(fd, buffer.data(), buffer.size(), MSG_PEEK); }));
+}
+
+IoResult send_ahead(int fd, std::span<const std::byte> bytes) noexcept {
+    return io_result(retry_eintr(
+        [&] { return ::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_MORE); }));
+}
+
 IoResult splice(int from, int to, std::size_t count) noexcept {
     const std::size_t capped = std::min(count, max_splice_bytes);
     return io_result(retry_eintr([&] {
@@ -98,6 +108,11 @@ int local_address(int fd, sockaddr_storage& address, socklen_t& length) noexcept
 
 int set_option(int fd, int level, int name, int value) noexcept {
     return zero_or_errno(::setsockopt(fd, level, name, &value, sizeof value));
+}
+
+int set_text_option(int fd, int level, int name, std::string_view value) noexcept {
+    return zero_or_errno(
+        ::setsockopt(fd, level, name, value.data(), static_cast<socklen_t>(value.size())));
 }
 
 int take_error(int fd) noexcept {

@@ -44,7 +44,8 @@ auto parse_or_complain(const Node& node, const Complaint& complain, Parse parse)
 std::optional<Duration> read_duration(const Node& node, const Complaint& complain,
                                       const DurationRange& range) {
     if (node.kind == Node::Kind::integer) {
-        complain(node, fmt::format("a duration needs a unit; did you mean \"{}s\"?", node.integer));
+        complain(node, fmt::format("a duration needs a unit; did you mean \"{}s\"?",
+                                   node.integer > 0 ? node.integer : 5));
         return std::nullopt;
     }
     if (!is_string(node)) {
@@ -104,6 +105,11 @@ bool is_auto(const Node& node) noexcept { return is_string(node) && node.text ==
 
 bool is_control(char c) noexcept { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }
 
+// Of host:port, which is known to have a number there.
+bool ends_with_port_0(std::string_view text) {
+    return text.substr(text.rfind(':') + 1).find_first_not_of('0') == std::string_view::npos;
+}
+
 // The node's own text as an address; whether it is a host name does not matter yet.
 std::optional<Endpoint> read_endpoint(const Node& node, const Complaint& complain,
                                       std::string_view example) {
@@ -114,7 +120,7 @@ std::optional<Endpoint> read_endpoint(const Node& node, const Complaint& complai
     try {
         const std::optional<Address> address = Address::parse_unless_name(node.text);
         const bool names_port_0 =
-            address ? !address->is_unix() && address->port() == 0 : node.text.ends_with(":0");
+            address ? !address->is_unix() && address->port() == 0 : ends_with_port_0(node.text);
         if (!names_port_0) return Endpoint{node.text, node.place};
         complain(node,
                  fmt::format("bad address \"{}\": ports are numbers from 1 to 65535", node.text));
@@ -135,6 +141,40 @@ std::vector<Node> split_at_commas(const Node& node) {
         if (comma == std::string_view::npos) return items;
         rest.remove_prefix(comma + 1);
     }
+}
+
+// An array of strings, or one, or one made of ${VARIABLES} with commas in it; nothing, after a
+// complaint, if it is something else.
+std::optional<std::vector<Node>> strings_of(const Node& node, const Complaint& complain,
+                                            std::string_view wanted) {
+    if (is_string(node)) return node.untyped ? split_at_commas(node) : std::vector<Node>{node};
+    if (node.kind != Node::Kind::array) {
+        complain(node, unexpected(wanted, node));
+        return std::nullopt;
+    }
+    bool all_good = true;
+    for (const Node& item : node.items) {
+        if (is_string(item)) continue;
+        complain(item, unexpected(wanted, item));
+        all_good = false;
+    }
+    if (!all_good) return std::nullopt;
+    return node.items;
+}
+
+// `parse` makes an item of a text, or throws std::invalid_argument.
+template <class Item, class Parse>
+std::optional<std::vector<Item>> read_list(const Node& node, const Complaint& complain,
+                                           std::string_view wanted, Parse parse) {
+    const auto items = strings_of(node, complain, wanted);
+    if (!items) return std::nullopt;
+    std::vector<Item> list;
+    for (const Node& item : *items) {
+        const auto value = parse_or_complain(item, complain, parse);
+        if (value) list.push_back(*value);
+    }
+    if (list.size() != items->size()) return std::nullopt;
+    return list;
 }
 
 std::optional<std::vector<Endpoint>> read_endpoints(const Node& node, const Complaint& complain) {
@@ -322,6 +362,199 @@ Codec<std::vector<Endpoint>> listen_codec() {
                 std::string list;
                 for (const Endpoint& endpoint : value)
                     list += (list.empty() ? "" : ", ") + quoted(endpoint.text);
+                return fmt::format("[{}]", list);
+            }};
+}
+
+Codec<Rate> rate_codec() {
+    const auto read = [](const Node& node, const Complaint& complain) -> std::optional<Rate> {
+        if (is_string(node)) {
+            return parse_or_complain(node, complain,
+                                     [](const std::string& text) { return Rate::parse(text); });
+        }
+        complain(node, unexpected("a rate like \"100/s\", or \"off\"", node));
+        return std::nullopt;
+    };
+    return {.type = "rate or \"off\"", .read = read, .write = [](const Rate& value) {
+                return quoted(value.to_string());
+            }};
+}
+
+Codec<bool> boolean_codec() {
+    const auto read = [](const Node& node, const Complaint& complain) -> std::optional<bool> {
+        if (node.kind == Node::Kind::boolean) return node.boolean;
+        if (is_string(node) && node.untyped && (node.text == "true" || node.text == "false"))
+            return node.text == "true";
+        complain(node, unexpected("true or false", node));
+        return std::nullopt;
+    };
+    return {.type = "boolean", .read = read, .write = [](const bool& value) {
+                return std::string{value ? "true" : "false"};
+            }};
+}
+
+Codec<Keepalive> keepalive_codec() {
+    static const Codec<Duration> time = duration_codec({.may_be_off = false,
+                                                        .least = std::chrono::seconds{1},
+                                                        .most = std::chrono::seconds{32767}});
+    static const Codec<std::uint32_t> count = count_codec(1, 127);
+    const auto read = [](const Node& node, const Complaint& complain) -> std::optional<Keepalive> {
+        Keepalive value;
+        if (is_string(node) && node.text == "off") {
+            value.idle = Duration{0};
+            return value;
+        }
+        if (node.kind != Node::Kind::table) {
+            complain(node, unexpected(R"(a table like { idle = "60s" }, or "off")", node));
+            return std::nullopt;
+        }
+        bool all_good = true;
+        const auto take = [&](auto& target, const auto& part) {
+            all_good = all_good && part;
+            if (part) target = *part;
+        };
+        for (const Member& member : node.members) {
+            if (member.key == "idle") {
+                take(value.idle, time.read(member.value, complain));
+            } else if (member.key == "interval") {
+                take(value.interval, time.read(member.value, complain));
+            } else if (member.key == "count") {
+                take(value.count, count.read(member.value, complain));
+            } else {
+                Node key;
+                key.place = member.place;
+                complain(key, fmt::format("unknown key \"{}\"; use idle, interval or count",
+                                          member.key));
+                all_good = false;
+            }
+        }
+        if (!all_good) return std::nullopt;
+        return value;
+    };
+    return {.type = "table of idle, interval and count, or \"off\"",
+            .read = read,
+            .write = [](const Keepalive& value) {
+                if (value.idle == Duration{0}) return quoted("off");
+                return fmt::format("{{ idle = {}, interval = {}, count = {} }}",
+                                   time.write(value.idle), time.write(value.interval), value.count);
+            }};
+}
+
+Codec<std::string> system_name_codec(std::string what, std::string none, std::size_t longest) {
+    const auto read = [what, none, longest](
+                          const Node& node,
+                          const Complaint& complain) -> std::optional<std::string> {
+        if (!is_string(node)) {
+            complain(node, unexpected(what, node));
+        } else if (node.text == none) {
+            return std::string{};
+        } else if (node.text.empty() || node.text.size() > longest ||
+                   std::ranges::any_of(
+                       node.text, [](char c) { return is_control(c) || c == '/' || c == ' '; })) {
+            complain(node, fmt::format("\"{}\" is not {}", node.text, what));
+        } else {
+            return node.text;
+        }
+        return std::nullopt;
+    };
+    return {
+        .type = fmt::format("{}, or {}", what, quoted(none)),
+        .read = read,
+        .write = [none](const std::string& value) { return quoted(value.empty() ? none : value); }};
+}
+
+Codec<std::vector<Address>> sources_codec() {
+    using Value = std::vector<Address>;
+    const auto parse = [](const std::string& text) {
+        try {
+            const bool v6 = text.find(':') != std::string::npos;
+            const Address address = Address::parse(v6 ? fmt::format("[{}]:0", text) : text + ":0");
+            if (!address.is_unix() && !address.is_wildcard()) return address;
+        } catch (const std::invalid_argument&) {
+            // The message would quote what nobody wrote.
+        }
+        throw std::invalid_argument(
+            fmt::format("\"{}\" is not an IP address of this machine, like 10.0.0.1", text));
+    };
+    const auto read = [parse](const Node& node, const Complaint& complain) -> std::optional<Value> {
+        return read_list<Address>(node, complain, "IP addresses like [\"10.0.0.1\"]", parse);
+    };
+    return {.type = "array of IP addresses", .read = read, .write = [](const Value& value) {
+                std::string list;
+                for (const Address& address : value) {
+                    std::string text = address.to_string();
+                    text.resize(text.rfind(':'));
+                    if (text.starts_with('[')) text = text.substr(1, text.size() - 2);
+                    list += (list.empty() ? "" : ", ") + quoted(text);
+                }
+                return fmt::format("[{}]", list);
+            }};
+}
+
+Codec<std::optional<mode_t>> mode_codec() {
+    using Value = std::optional<mode_t>;
+    const auto read = [](const Node& node, const Complaint& complain) -> std::optional<Value> {
+        if (is_string(node) && node.text == "default") return Value{};
+        unsigned mode = 0;
+        const char* const end = node.text.data() + node.text.size();
+        const auto [rest, error] = std::from_chars(node.text.data(), end, mode, 8);
+        if (is_string(node) && !node.text.empty() && error == std::errc{} && rest == end &&
+            mode <= 0777)
+            return Value{mode};
+        complain(node, "expected octal digits in quotes, like \"0660\"");
+        return std::nullopt;
+    };
+    return {.type = "octal digits, or \"default\"", .read = read, .write = [](const Value& value) {
+                return quoted(value ? fmt::format("{:04o}", *value) : "default");
+            }};
+}
+
+Codec<std::vector<Cidr>> networks_codec() {
+    using Value = std::vector<Cidr>;
+    const auto read = [](const Node& node, const Complaint& complain) -> std::optional<Value> {
+        return read_list<Cidr>(node, complain, "networks like [\"10.0.0.0/8\"]",
+                               [](const std::string& text) { return Cidr::parse(text); });
+    };
+    return {.type = "array of networks", .read = read, .write = [](const Value& value) {
+                std::string list;
+                for (const Cidr& network : value)
+                    list += (list.empty() ? "" : ", ") + quoted(network.to_string());
+                return fmt::format("[{}]", list);
+            }};
+}
+
+Codec<ProxyTlvConfig> proxy_tlvs_codec() {
+    using Flag = bool ProxyTlvConfig::*;
+    static const std::vector<std::pair<std::string_view, Flag>> words{
+        {"crc32c", &ProxyTlvConfig::crc32c},
+        {"unique_id", &ProxyTlvConfig::unique_id},
+        {"authority", &ProxyTlvConfig::authority}};
+    const auto find = [](std::string_view text) {
+        const auto found =
+            std::ranges::find(words, text, &std::pair<std::string_view, Flag>::first);
+        if (found != words.end()) return found->second;
+        std::vector<std::string_view> names;
+        for (const auto& [name, flag] : words) names.push_back(name);
+        const std::string suggestion = did_you_mean(text, names);
+        throw std::invalid_argument(
+            fmt::format("there is no \"{}\"{}", text,
+                        suggestion.empty() ? fmt::format("; use {}", listed(names)) : suggestion));
+    };
+    const auto read = [find](const Node& node,
+                             const Complaint& complain) -> std::optional<ProxyTlvConfig> {
+        const auto flags = read_list<Flag>(node, complain, "names like [\"crc32c\"]", find);
+        if (!flags) return std::nullopt;
+        ProxyTlvConfig value;
+        for (const Flag flag : *flags) value.*flag = true;
+        return value;
+    };
+    return {.type = "array of \"crc32c\", \"unique_id\" and \"authority\"",
+            .read = read,
+            .write = [](const ProxyTlvConfig& value) {
+                std::string list;
+                for (const auto& [name, flag] : words) {
+                    if (value.*flag) list += (list.empty() ? "" : ", ") + quoted(name);
+                }
                 return fmt::format("[{}]", list);
             }};
 }

@@ -76,6 +76,24 @@ struct DurationRange {
 /// One of them, or an array.
 [[nodiscard]] Codec<std::vector<Endpoint>> listen_codec();
 
+/// Connections a period, or "off".
+[[nodiscard]] Codec<Rate> rate_codec();
+[[nodiscard]] Codec<bool> boolean_codec();
+/// { idle, interval, count }, or "off".
+[[nodiscard]] Codec<Keepalive> keepalive_codec();
+/// A name that the system gives, like an interface's; empty stands for `none`.
+[[nodiscard]] Codec<std::string> system_name_codec(std::string what, std::string none,
+                                                   std::size_t longest);
+/// IP addresses without ports.
+[[nodiscard]] Codec<std::vector<Address>> sources_codec();
+/// chmod(1)'s octal digits, as a string; nothing stands for "default".
+[[nodiscard]] Codec<std::optional<mode_t>> mode_codec();
+
+/// An array of networks, or one.
+[[nodiscard]] Codec<std::vector<Cidr>> networks_codec();
+/// An array of the words "crc32c", "unique_id" and "authority".
+[[nodiscard]] Codec<ProxyTlvConfig> proxy_tlvs_codec();
+
 /// "off", or a Unix socket.
 [[nodiscard]] Codec<std::string> unix_socket_codec();
 

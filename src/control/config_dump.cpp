@@ -18,7 +18,7 @@ std::string describe(const Origin& origin, std::string_view file) {
     switch (origin.kind) {
     case Origin::Kind::flag: return one_line(origin.place.flag);
     case Origin::Kind::file:
-        return fmt::format("{}:{}{}", file, origin.place.line,
+        return fmt::format("{}:{}{}", one_line(std::string{file}), origin.place.line,
                            origin.from_defaults ? " [defaults]" : "");
     case Origin::Kind::built_in: break;
     }

@@ -60,8 +60,7 @@ KeyTable<ProcessValues> make_process_keys() {
             [](auto& v) -> auto& { return v.max_connections; }, "--max-connections",
             "Sessions at a time, of all services together; further clients wait in the "
             "listeners' backlogs. `\"auto\"` is what the limit of open files (`ulimit -n`, "
-            "`LimitNOFILE=`) allows: a session takes two. A change takes effect at the next "
-            "start."),
+            "`LimitNOFILE=`) allows: a session takes two."),
         key<V>(
             "busy_poll", duration_codec({.least = 1us, .most = most_busy_poll}),
             [](auto& v) -> auto& { return v.busy_poll; }, "--busy-poll",
@@ -143,6 +142,53 @@ KeyTable<ServiceValues> make_service_keys() {
             "gets no new ones; those that it has may go on for `drain_timeout`, are reset at "
             "once, or stay as long as they like."),
         key<V>(
+            "accept_proxy",
+            choice_codec<AcceptProxy>({{"off", AcceptProxy::off},
+                                       {"v1", AcceptProxy::v1},
+                                       {"v2", AcceptProxy::v2},
+                                       {"any", AcceptProxy::any}}),
+            [](auto& v) -> auto& { return v.config.accept_proxy; }, "",
+            "Every connection begins with a header of the PROXY protocol, of this version, which "
+            "says who the client is. That address counts from then on: for `allow` and `deny`, in "
+            "the log, and for whoever is told. Whoever is not in `trusted_proxies` is reset, as is "
+            "who sends something else, or no whole header within 10 seconds."),
+        key<V>(
+            "trusted_proxies", networks_codec(),
+            [](auto& v) -> auto& { return v.config.trusted_proxies; }, "",
+            "Who may send PROXY headers: networks like `\"10.0.0.0/8\"`, `\"2001:db8::/32\"`, "
+            "addresses, and `\"unix:\"` for clients of Unix sockets. Required with "
+            "`accept_proxy`."),
+        key<V>(
+            "send_proxy",
+            choice_codec<SendProxy>(
+                {{"off", SendProxy::off}, {"v1", SendProxy::v1}, {"v2", SendProxy::v2}}),
+            [](auto& v) -> auto& { return v.config.send_proxy; }, "",
+            "Backends are told who the client is by a header of the PROXY protocol, of this "
+            "version, before the first byte of the client. They have to expect it."),
+        key<V>(
+            "proxy_tlvs", proxy_tlvs_codec(), [](auto& v) -> auto& { return v.config.proxy_tlvs; },
+            "",
+            "What a header of version 2 says besides: `crc32c` is a checksum; `unique_id` the id "
+            "that came with the client's own header, or else one of ours, which the log has too; "
+            "`authority` the host name that came with the client's own header."),
+        key<V>(
+            "allow", networks_codec(), [](auto& v) -> auto& { return v.config.allow; }, "",
+            "If it names any networks, clients from elsewhere are reset. Written as "
+            "`trusted_proxies` are."),
+        key<V>(
+            "deny", networks_codec(), [](auto& v) -> auto& { return v.config.deny; }, "",
+            "Clients from these networks are reset, even those that `allow` names."),
+        key<V>(
+            "max_connections_per_source", count_codec(0, 100'000'000),
+            [](auto& v) -> auto& { return v.config.max_connections_per_source; }, "",
+            "Connections that one client may have at a time: of an IPv4 address, or of the first "
+            "64 bits of an IPv6 address; further ones are reset. 0 is no limit."),
+        key<V>(
+            "connection_rate_per_source", rate_codec(),
+            [](auto& v) -> auto& { return v.config.connection_rate_per_source; }, "",
+            "How often one client may connect, like `\"100/s\"`, `\"5/10s\"` or `\"1000/m\"`, all of "
+            "it at once if it likes; what comes faster is reset."),
+        key<V>(
             "relay",
             choice_codec<RelayMode>({{"auto", RelayMode::automatic},
                                      {"splice", RelayMode::splice},
@@ -161,6 +207,54 @@ KeyTable<ServiceValues> make_service_keys() {
             "backlog", count_codec(1, 65535), [](auto& v) -> auto& { return v.config.backlog; }, "",
             "Clients that the kernel keeps for us while we do not accept. `net.core.somaxconn` "
             "limits it."),
+        key<V>(
+            "nodelay", boolean_codec(), [](auto& v) -> auto& { return v.config.socket.no_delay; },
+            "", "Small messages are sent at once (TCP_NODELAY), to clients and to backends."),
+        key<V>(
+            "keepalive", keepalive_codec(),
+            [](auto& v) -> auto& { return v.config.socket.keepalive; }, "",
+            "When the kernel asks a silent peer whether it is still there, on both sides: first "
+            "after `idle`, then every `interval`, and it gives up after `count` questions without "
+            "an answer. Backends' connections get it when they are a second old."),
+        key<V>(
+            "source", sources_codec(), [](auto& v) -> auto& { return v.config.sources; }, "",
+            "Connections to backends come from these addresses of this machine, in turn, instead "
+            "of the one that the route says. Each one has some 28,000 ports for every backend."),
+        key<V>(
+            "interface", system_name_codec("the name of an interface", "any", 15),
+            [](auto& v) -> auto& { return v.config.socket.interface; }, "",
+            "Clients come, and connections to backends go, by this network interface only."),
+        key<V>(
+            "mark", count_codec(0, UINT32_MAX),
+            [](auto& v) -> auto& { return v.config.socket.mark; }, "",
+            "The firewall mark of packets to clients and backends (SO_MARK); 0 is none. Takes "
+            "CAP_NET_ADMIN."),
+        key<V>(
+            "congestion", system_name_codec("a congestion control", "default", 15),
+            [](auto& v) -> auto& { return v.config.socket.congestion; }, "",
+            "The TCP congestion control of both sides, like `\"bbr\"`: one of "
+            "`net.ipv4.tcp_available_congestion_control`."),
+        key<V>(
+            "transparent", boolean_codec(),
+            [](auto& v) -> auto& { return v.config.socket.transparent; }, "",
+            "Connections to backends come from the client's own address, and clients may connect "
+            "to addresses that are not this machine's (IP_TRANSPARENT). The routes have to bring "
+            "the answers back. Takes CAP_NET_ADMIN or CAP_NET_RAW."),
+        key<V>(
+            "fast_open", count_codec(0, 65535), [](auto& v) -> auto& { return v.config.fast_open; },
+            "",
+            "Clients that may wait for us with data in their SYN (TCP Fast Open); 0 is none. "
+            "`net.ipv4.tcp_fastopen` has to allow servers to."),
+        key<V>(
+            "defer_accept",
+            duration_codec({.least = std::chrono::seconds{1}, .most = std::chrono::hours{1}}),
+            [](auto& v) -> auto& { return v.config.defer_accept; }, "",
+            "A client is not seen before it has sent something, or for so long "
+            "(TCP_DEFER_ACCEPT). Not for databases in which the server speaks first, like MySQL."),
+        key<V>(
+            "unix_mode", mode_codec(), [](auto& v) -> auto& { return v.config.unix_mode; }, "",
+            "Who may connect to the Unix sockets of `listen`: `\"0660\"` is their owner and its "
+            "group. The default is what the umask leaves."),
     };
 }
 

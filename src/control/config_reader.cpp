@@ -24,6 +24,12 @@ bool is_one_of(std::string_view name, const std::vector<std::string_view>& names
     return std::ranges::find(names, name) != names.end();
 }
 
+bool is_broken(const Node& node) {
+    return node.broken || std::ranges::any_of(node.items, is_broken) ||
+           std::ranges::any_of(node.members,
+                               [](const Member& member) { return is_broken(member.value); });
+}
+
 class Reader {
 public:
     explicit Reader(Diagnostics& diagnostics) noexcept : diagnostics_{diagnostics} {}
@@ -40,7 +46,7 @@ public:
         for (const Node* root : {file, flags}) {
             if (root != nullptr) read_services(*root, defaults, settings.services);
         }
-        if (file != nullptr && file->find("service") == nullptr) {
+        if (file != nullptr && is_missing(*file, "service")) {
             Place top;
             top.line = top.column = 1;
             diagnostics_.error(
@@ -89,6 +95,8 @@ private:
     void override_services(const Node& flags, std::vector<Service>& services) {
         const Node* const table = find_table(flags, "defaults");
         if (table == nullptr) return;
+        Service nobody;  // what is wrong is wrong without services, too
+        if (services.empty()) read_table(*table, "", nobody, service_keys(), {});
         for (Service& service : services) read_table(*table, "", service, service_keys(), {});
     }
 
@@ -107,7 +115,8 @@ private:
                 reject_key(member, header, names_of(keys), tables);
                 continue;
             }
-            if (!found->read(member.value, section.values, Complaint{diagnostics_, member.key}))
+            if (is_broken(member.value) ||
+                !found->read(member.value, section.values, Complaint{diagnostics_, member.key}))
                 continue;
             const Place& place = member.value.place;
             section.origins[member.key] = {
@@ -135,6 +144,9 @@ private:
             return std::ranges::any_of(table,
                                        [&](const KeyInfo& info) { return info.name == key; });
         };
+        if (key == "log" || key == "defaults") return fmt::format("; write [{}]", key);
+        if (key == "service") return "; write [[service]]";
+        if (key == "backend") return "; write [[service.backend]] below its [[service]]";
         if (has(process_keys())) return "; it belongs above all [tables]";
         if (has(log_keys())) return "; it belongs into [log]";
         if (has(service_keys())) return "; it belongs into [[service]] or [defaults]";
@@ -143,9 +155,17 @@ private:
         return {};
     }
 
+    // An empty array of tables is none, as an empty list of addresses is for its codec to tell.
+    static bool is_missing(const Node& table, std::string_view key) {
+        const Member* const member = table.find(key);
+        if (member == nullptr) return true;
+        return key != "listen" && member->value.kind == Node::Kind::array &&
+               member->value.items.empty();
+    }
+
     void require(const Node& table, std::string_view header, std::string_view key,
                  std::string_view example) {
-        if (table.find(key) != nullptr) return;
+        if (!is_missing(table, key)) return;
         diagnostics_.error(table.place, fmt::format("{} has no {}; add: {}", header, key, example));
     }
 

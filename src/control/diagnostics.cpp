@@ -71,12 +71,22 @@ std::string excerpt(const Place& place, std::string_view source) {
 }  // namespace
 
 void Diagnostics::error(const Place& place, std::string message) {
-    all_.push_back({Severity::error, place, std::move(message)});
-    ++errors_;
+    add({Severity::error, place, std::move(message)});
 }
 
 void Diagnostics::warning(const Place& place, std::string message) {
-    all_.push_back({Severity::warning, place, std::move(message)});
+    add({Severity::warning, place, std::move(message)});
+}
+
+void Diagnostics::add(Diagnostic diagnostic) {
+    const Place& place = diagnostic.place;
+    const bool is_new = told_
+                            .insert(fmt::format("{}:{}:{}:{}", place.line, place.column, place.flag,
+                                                diagnostic.message))
+                            .second;
+    if (!is_new) return;
+    if (diagnostic.severity == Severity::error) ++errors_;
+    all_.push_back(std::move(diagnostic));
 }
 
 std::vector<Diagnostic> Diagnostics::sorted() const {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <unordered_set>
 #include <vector>
 
 namespace eplb::control {
@@ -27,7 +28,8 @@ struct Diagnostic {
     std::string message;
 };
 
-/// Everything that is wrong with a configuration, so that one run tells all of it.
+/// Everything that is wrong with a configuration, so that one run tells all of it, and once: what is
+/// said in [defaults] is looked at for every service.
 class Diagnostics {
 public:
     void error(const Place& place, std::string message);
@@ -41,7 +43,10 @@ public:
     [[nodiscard]] std::vector<Diagnostic> sorted() const;
 
 private:
+    void add(Diagnostic diagnostic);
+
     std::vector<Diagnostic> all_;
+    std::unordered_set<std::string> told_;
     std::size_t errors_ = 0;
 };
 

@@ -47,9 +47,12 @@ private:
                     diagnostics_.error(node.place,
                                        "a \"${\" without its \"}\"; write $$ for a "
                                        "dollar sign");
+                    node.broken = true;
                     return;
                 }
-                result += value_of(rest.substr(2, close - 2), node.place);
+                const auto value = value_of(rest.substr(2, close - 2), node.place);
+                node.broken = node.broken || !value;
+                result += value.value_or("");
                 rest.remove_prefix(close + 1);
                 node.untyped = true;
             } else if (!rest.empty()) {
@@ -60,24 +63,25 @@ private:
         node.text = std::move(result);
     }
 
-    std::string value_of(std::string_view expression, const Place& place) {
+    // Nothing: there is none, which it has told.
+    std::optional<std::string> value_of(std::string_view expression, const Place& place) {
         const std::size_t colon = expression.find(":-");
         const std::string name{expression.substr(0, colon)};
         if (!is_name(name)) {
             diagnostics_.error(place, fmt::format("\"${{{}}}\" is no variable; write ${{NAME}} or "
                                                   "${{NAME:-default}}",
                                                   expression));
-            return {};
+            return std::nullopt;
         }
         const std::optional<std::string> value = environment_(name);
         if (colon != std::string_view::npos && (!value || value->empty()))
             return std::string{expression.substr(colon + 2)};
-        if (value) return *value;
+        if (value) return value;
         diagnostics_.error(place,
                            fmt::format("there is no variable {0} in the environment; set it, "
                                        "or write ${{{0}:-default}}",
                                        name));
-        return {};
+        return std::nullopt;
     }
 
     const Environment& environment_;

@@ -23,12 +23,6 @@ bool is_same(const BackendConfig& a, const BackendConfig& b) noexcept {
     return a.name == b.name && a.address == b.address;
 }
 
-template <class Values, class Same>
-const Values* find_in(const std::vector<Values>& all, Same same) {
-    const auto found = std::ranges::find_if(all, same);
-    return found == all.end() ? nullptr : &*found;
-}
-
 class Planner {
 public:
     Planner(const ResolvedSettings& running, const ResolvedSettings& wanted,
@@ -138,19 +132,24 @@ private:
         }
     }
 
+    // One that is there twice is matched in order, as the roster does.
     void compare_backends(const ServiceConfig& old, const ServiceConfig& service) {
-        for (const BackendConfig& backend : old.backends) {
-            const auto same = [&](const BackendConfig& other) { return is_same(backend, other); };
-            if (find_in(service.backends, same) == nullptr) remove_backend(old, backend);
-        }
+        std::vector<const BackendConfig*> left;
+        for (const BackendConfig& backend : old.backends) left.push_back(&backend);
+        std::vector<std::pair<const BackendConfig*, const BackendConfig*>> pairs;
         for (const BackendConfig& backend : service.backends) {
-            const auto same = [&](const BackendConfig& other) { return is_same(backend, other); };
-            const BackendConfig* const before = find_in(old.backends, same);
+            const auto before = std::ranges::find_if(
+                left, [&](const BackendConfig* other) { return is_same(backend, *other); });
+            pairs.emplace_back(&backend, before == left.end() ? nullptr : *before);
+            if (before != left.end()) left.erase(before);
+        }
+        for (const BackendConfig* const backend : left) remove_backend(old, *backend);
+        for (const auto& [backend, before] : pairs) {
             if (before == nullptr) {
-                change("+ backend {}{} weight {}", label(backend), of(service), backend.weight);
-            } else if (before->weight != backend.weight) {
-                change("~ service {}: backend {} weight {} -> {}", service.name, label(backend),
-                       before->weight, backend.weight);
+                change("+ backend {}{} weight {}", label(*backend), of(service), backend->weight);
+            } else if (before->weight != backend->weight) {
+                change("~ service {}: backend {} weight {} -> {}", service.name, label(*backend),
+                       before->weight, backend->weight);
             }
         }
     }

@@ -31,6 +31,14 @@ std::optional<Address> address_of(const Endpoint& endpoint) {
     }
 }
 
+bool is_host_name(const Endpoint& endpoint) {
+    try {
+        return !Address::parse_unless_name(endpoint.text);
+    } catch (const std::invalid_argument&) {
+        return false;  // its codec has complained
+    }
+}
+
 std::string where(const Place& place) {
     if (!place.flag.empty()) return fmt::format("of {}", place.flag);
     return fmt::format("in line {}", place.line);
@@ -44,9 +52,10 @@ public:
         by_address_.emplace(listener.address.to_string(), listener);
         if (listener.address.is_unix()) return;
         Port& port = by_port_[listener.address.port()];
-        if (!port.any) port.any = listener;
-        if (!listener.address.is_wildcard()) return;
-        (listener.address.family() == AF_INET6 ? port.all_v6 : port.all_v4) = listener;
+        const bool v6 = listener.address.family() == AF_INET6;
+        std::optional<Listener>& first = v6 ? port.first_v6 : port.first_v4;
+        if (!first) first = listener;
+        if (listener.address.is_wildcard()) (v6 ? port.all_v6 : port.all_v4) = listener;
     }
 
     /// Another one that cannot be listened on at the same time, if there is one.
@@ -60,11 +69,12 @@ public:
     }
 
 private:
-    // Of whom some are in each other's way, if the port's are in anybody's way.
+    // If a listener is in the way of others than its equal, one of these is among them.
     struct Port {
-        std::optional<Listener> any;
         std::optional<Listener> all_v4;
         std::optional<Listener> all_v6;
+        std::optional<Listener> first_v4;
+        std::optional<Listener> first_v6;
     };
 
     template <class Matches>
@@ -74,8 +84,9 @@ private:
         if (address.is_unix()) return nullptr;
         const auto port = by_port_.find(address.port());
         if (port == by_port_.end()) return nullptr;
+        const Port& there = port->second;
         for (const auto* candidate :
-             {&port->second.all_v6, &port->second.all_v4, &port->second.any}) {
+             {&there.all_v6, &there.all_v4, &there.first_v4, &there.first_v6}) {
             if (*candidate && matches((*candidate)->address)) return &**candidate;
         }
         return nullptr;
@@ -100,12 +111,23 @@ private:
     void collect_listeners(const Service& service) {
         for (const Endpoint& endpoint : service.values.listen) {
             const std::optional<Address> address = address_of(endpoint);
-            if (!address) continue;
+            if (!address) {
+                check_name_of_listener(endpoint);
+                continue;
+            }
             const Listener listener{&endpoint, &service, *address};
             if (const Listener* const other = listeners_.in_the_way_of(*address))
                 diagnostics_.error(endpoint.place, conflict(endpoint, *address, *other));
             listeners_.add(listener);
         }
+    }
+
+    // A host name, which is not looked up here; but the same one twice is one too many.
+    void check_name_of_listener(const Endpoint& endpoint) {
+        const auto [first, is_new] = listener_names_.emplace(endpoint.text, &endpoint);
+        if (is_new || !is_host_name(endpoint)) return;
+        diagnostics_.error(endpoint.place, fmt::format("listener {} is given twice; first {}",
+                                                       endpoint.text, where(first->second->place)));
     }
 
     static std::string conflict(const Endpoint& endpoint, const Address& address,
@@ -122,13 +144,16 @@ private:
         std::unordered_map<std::string_view, const Service*> first;
         for (const Service& service : settings_.services) {
             const std::string& name = service.values.config.name;
-            if (name.empty()) continue;
-            const auto [found, is_new] = first.emplace(name, &service);
-            if (is_new) continue;
-            const Origin origin = service.origin_of("name");
-            diagnostics_.error(origin.kind == Origin::Kind::built_in ? service.place : origin.place,
-                               fmt::format("there are two services \"{}\"; the first is {}", name,
-                                           where(found->second->place)));
+            const auto is_derived = [](const Service& one) {
+                return one.origin_of("name").kind == Origin::Kind::built_in;
+            };
+            const auto [first_one, is_new] = first.emplace(name, &service);
+            // Two that are called by the same listener: that has been told.
+            if (is_new || (is_derived(service) && is_derived(*first_one->second))) continue;
+            diagnostics_.error(
+                is_derived(service) ? service.place : service.origin_of("name").place,
+                fmt::format("there are two services \"{}\"; the first is {}", name,
+                            where(first_one->second->place)));
         }
     }
 
@@ -198,6 +223,7 @@ private:
             place != nullptr && config.pipe_bytes != 0 && !std::has_single_bit(config.pipe_bytes)) {
             diagnostics_.warning(*place, "pipe_size: the kernel rounds it up to a power of two");
         }
+        check_proxy_protocol(service);
         for (const Endpoint& endpoint : service.values.listen) {
             if (endpoint.text.starts_with("unix:") && !endpoint.text.starts_with("unix:/") &&
                 !endpoint.text.starts_with("unix:@")) {
@@ -210,9 +236,36 @@ private:
         }
     }
 
+    void check_proxy_protocol(const Service& service) {
+        const ServiceConfig& config = service.values.config;
+        const Place* const accept = said(service, "accept_proxy");
+        const Place* const trusted = said(service, "trusted_proxies");
+        const bool accepts = config.accept_proxy != AcceptProxy::off;
+        if (accepts && config.trusted_proxies.empty() && accept != nullptr) {
+            diagnostics_.error(
+                *accept,
+                "accept_proxy: who may say who the client is? add: trusted_proxies = "
+                "[\"10.0.0.0/8\"], or whatever network your proxies are in");
+        }
+        if (!accepts && trusted != nullptr && !config.trusted_proxies.empty())
+            diagnostics_.warning(*trusted, "trusted_proxies: without accept_proxy nobody is asked");
+        for (const Cidr& network : config.trusted_proxies) {
+            if (network != Cidr::parse("0.0.0.0/0") && network != Cidr::parse("::/0")) continue;
+            diagnostics_.warning(*trusted, fmt::format("trusted_proxies: {} lets everybody say who "
+                                                       "they are",
+                                                       network.to_string()));
+        }
+        const Place* const tlvs = said(service, "proxy_tlvs");
+        if (tlvs != nullptr && config.proxy_tlvs != ProxyTlvConfig{} &&
+            config.send_proxy != SendProxy::v2) {
+            diagnostics_.warning(*tlvs, "proxy_tlvs: only send_proxy = \"v2\" has room for them");
+        }
+    }
+
     const Settings& settings_;
     Diagnostics& diagnostics_;
     Listeners listeners_;
+    std::unordered_map<std::string_view, const Endpoint*> listener_names_;
 };
 
 }  // namespace

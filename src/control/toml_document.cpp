@@ -26,7 +26,9 @@ Place place_of(const toml::source_region& region) {
 // of which it has no limit. How deep brackets and dotted keys go, found without recursion and without building anything.
 class NestingScan {
 public:
-    explicit NestingScan(std::string_view text) noexcept : text_{text} {}
+    explicit NestingScan(std::string_view text) noexcept : text_{text} {
+        if (text_.starts_with("\xef\xbb\xbf")) at_ = line_start_ = 3;  // a byte order mark
+    }
 
     /// Where it gets too deep.
     [[nodiscard]] std::optional<Place> run() {
@@ -36,16 +38,22 @@ public:
             } else if (text_[at_] == '"' || text_[at_] == '\'') {
                 skip_string(text_[at_]);
             } else if (!step(text_[at_])) {
-                return Place{.line = line_,
-                             .column = static_cast<std::uint32_t>(at_ - line_start_ + 1),
-                             .length = 0,
-                             .flag = {}};
+                return Place{.line = line_, .column = column(), .length = 0, .flag = {}};
             }
         }
         return std::nullopt;
     }
 
+    /// Whether all brackets and strings are closed at the end of the text.
+    [[nodiscard]] bool is_complete() const noexcept { return depth_ == 0 && !in_string_; }
+
 private:
+    [[nodiscard]] std::uint32_t column() const noexcept {
+        const std::string_view before = text_.substr(line_start_, at_ - line_start_);
+        return 1 + static_cast<std::uint32_t>(std::ranges::count_if(before, [](char c) {
+                   return (static_cast<unsigned char>(c) & 0xc0) != 0x80;
+               }));
+    }
     [[nodiscard]] bool at_end() const noexcept { return at_ >= text_.size(); }
     [[nodiscard]] bool is_at(std::string_view what) const noexcept {
         return text_.substr(at_, what.size()) == what;
@@ -68,13 +76,19 @@ private:
         const std::string fence(3, quote);
         const bool multiline = is_at(fence);
         for (int i = multiline ? 3 : 1; i > 0; --i) advance();
+        in_string_ = true;
         while (!at_end()) {
             if (!multiline && text_[at_] == '\n') return;
-            if (multiline ? is_at(fence) : text_[at_] == quote) break;
+            if (multiline ? is_at(fence) : text_[at_] == quote) {
+                in_string_ = false;
+                break;
+            }
             if (quote == '"' && text_[at_] == '\\' && at_ + 1 < text_.size()) advance();
             advance();
         }
         for (int i = multiline ? 3 : 1; i > 0 && !at_end(); --i) advance();
+        // One or two quotes right before the fence belong to the string.
+        for (int i = multiline ? 2 : 0; i > 0 && !at_end() && text_[at_] == quote; --i) advance();
     }
 
     [[nodiscard]] bool step(char c) noexcept {
@@ -100,6 +114,7 @@ private:
     std::uint32_t line_ = 1;
     int depth_ = 0;
     int dots_ = 0;
+    bool in_string_ = false;
 };
 
 Node to_node(const toml::node& value);
@@ -139,20 +154,13 @@ Node to_node(const toml::node& value) {
         break;
     case toml::node_type::table:
         node.kind = Node::Kind::table;
+        node.has_header = !value.as_table()->is_inline();
         node.members = to_members(*value.as_table());
         break;
     case toml::node_type::floating_point: node.kind = Node::Kind::floating; break;
     default: node.kind = Node::Kind::date; break;
     }
     return node;
-}
-
-// The text between the quotes of "cannot redefine existing integer 'a.b'".
-std::string quoted_part(std::string_view description) {
-    const std::size_t begin = description.find('\'');
-    const std::size_t end = description.rfind('\'');
-    if (begin == std::string_view::npos || end <= begin) return {};
-    return std::string{description.substr(begin + 1, end - begin - 1)};
 }
 
 struct Line {
@@ -170,22 +178,75 @@ Line find_line(std::string_view text, std::uint32_t number) {
     return {begin, std::min(text.find('\n', begin), text.size())};
 }
 
-// The line of a key that is given again, if it is one that can be left out: all of the value is on
-// it, and nothing else is. Nothing: it can not.
-std::optional<Place> duplicate_key(const toml::parse_error& error, std::string_view text) {
+// A key that is given again, and where.
+struct Duplicate {
+    Place place;
+    std::vector<std::string> path;  // its dotted parts, without quotes
+
+    [[nodiscard]] std::string key() const {
+        std::string text;
+        for (const std::string& part : path) text += (text.empty() ? "" : ".") + part;
+        return text;
+    }
+};
+
+// The parts of `key`, as written before an equals sign. Escapes in quotes stay what they are.
+std::vector<std::string> split_key(std::string_view key) {
+    std::vector<std::string> parts(1);
+    char quote = 0;
+    for (const char c : key) {
+        if (quote != 0 ? c == quote : c == '"' || c == '\'') {
+            quote = quote != 0 ? '\0' : c;
+        } else if (quote == 0 && c == '.') {
+            parts.emplace_back();
+        } else if (quote != 0 || (c != ' ' && c != '\t')) {
+            parts.back() += c;
+        }
+    }
+    return parts;
+}
+
+// Where the key ends that `line` begins with: at its equals sign.
+std::size_t end_of_key(std::string_view line) {
+    char quote = 0;
+    for (std::size_t i = 0; i < line.size(); ++i) {
+        const char c = line[i];
+        if (quote != 0 ? c == quote : c == '"' || c == '\'') {
+            quote = quote != 0 ? '\0' : c;
+        } else if (quote == 0 && c == '=') {
+            return i;
+        }
+    }
+    return std::string_view::npos;
+}
+
+// What toml++ complains of, if it is that the key at the beginning of a line is given twice.
+std::optional<Duplicate> duplicate_key(const toml::parse_error& error, std::string_view text) {
     if (!error.description().starts_with("Error while parsing key-value pair: cannot redefine"))
         return std::nullopt;
-    const std::string key = quoted_part(error.description());
     const std::uint32_t number = error.source().begin.line;
     const Line range = find_line(text, number);
     const std::string_view line = text.substr(range.begin, range.end - range.begin);
-    const std::size_t start = line.find_first_not_of(" \t");
-    if (key.empty() || start == std::string_view::npos || !line.substr(start).starts_with(key))
-        return std::nullopt;
-    return Place{.line = number,
-                 .column = static_cast<std::uint32_t>(start + 1),
-                 .length = static_cast<std::uint32_t>(key.size()),
-                 .flag = {}};
+    const std::size_t start = std::min(line.find_first_not_of(" \t"), line.size());
+    const std::size_t equals = end_of_key(line);
+    if (equals == std::string_view::npos || equals < start) return std::nullopt;
+    // It complains right before the value; later, of a key in an inline table.
+    const std::size_t value = std::min(line.find_first_not_of(" \t", equals + 1), line.size());
+    if (error.source().begin.column > value + 1) return std::nullopt;
+    std::string_view key = line.substr(start, equals - start);
+    key = key.substr(0, key.find_last_not_of(" \t") + 1);
+    return Duplicate{{.line = number,
+                      .column = static_cast<std::uint32_t>(start + 1),
+                      .length = static_cast<std::uint32_t>(key.size()),
+                      .flag = {}},
+                     split_key(key)};
+}
+
+// Whether the value ends with its line, so that the line can be left out.
+bool is_complete_line(std::string_view text, std::uint32_t number) {
+    const Line range = find_line(text, number);
+    NestingScan scan{text.substr(range.begin, range.end - range.begin)};
+    return !scan.run() && scan.is_complete();
 }
 
 void blank(std::string& text, std::uint32_t number) {
@@ -205,7 +266,7 @@ std::string message_of(std::string_view description) {
 const Node& table_above(const Node& table, std::uint32_t line) {
     const Node* best = &table;
     const auto consider = [&](const Node& candidate) {
-        if (candidate.kind != Node::Kind::table || candidate.place.line >= line) return;
+        if (!candidate.has_header || candidate.place.line >= line) return;
         const Node& inner = table_above(candidate, line);
         if (inner.place.line > best->place.line || best == &table) best = &inner;
     };
@@ -216,12 +277,24 @@ const Node& table_above(const Node& table, std::uint32_t line) {
     return *best;
 }
 
-void report_duplicate(const Node& root, const Place& place, const std::string& key,
-                      Diagnostics& diagnostics) {
-    std::string message = fmt::format("\"{}\" is given twice", key);
-    if (const Member* const first = table_above(root, place.line).find(key))
-        message += fmt::format("; first in line {}", first->place.line);
-    diagnostics.error(place, std::move(message));
+const Member* find(const Node& table, const std::vector<std::string>& path) {
+    const Member* member = nullptr;
+    const Node* node = &table;
+    for (const std::string& part : path) {
+        member = node->find(part);
+        if (member == nullptr) return nullptr;
+        node = &member->value;
+    }
+    return member;
+}
+
+void report_duplicate(const Node& root, const Duplicate& duplicate, Diagnostics& diagnostics) {
+    std::string message = fmt::format("\"{}\" is given twice", duplicate.key());
+    const Member* first = find(table_above(root, duplicate.place.line), duplicate.path);
+    // A dotted key has made a table that has no header, and was taken for one that has.
+    if (first == nullptr) first = find(root, duplicate.path);
+    if (first != nullptr) message += fmt::format("; first in line {}", first->place.line);
+    diagnostics.error(duplicate.place, std::move(message));
 }
 
 }  // namespace
@@ -234,7 +307,7 @@ Node parse_toml(std::string_view source, Diagnostics& diagnostics) {
         return root;
     }
     std::string text{source};
-    std::vector<std::pair<Place, std::string>> duplicates;
+    std::vector<Duplicate> duplicates;
     for (;;) {
         try {
             const toml::table table = toml::parse(std::string_view{text});
@@ -243,17 +316,18 @@ Node parse_toml(std::string_view source, Diagnostics& diagnostics) {
         } catch (const toml::parse_error& error) {
             const auto duplicate = duplicate_key(error, text);
             if (!duplicate) {
-                // What was left out may have gone on in the next line.
-                if (duplicates.empty())
-                    diagnostics.error(place_of(error.source()), message_of(error.description()));
+                diagnostics.error(place_of(error.source()), message_of(error.description()));
                 break;
             }
-            duplicates.emplace_back(*duplicate, quoted_part(error.description()));
-            if (duplicates.size() * text.size() > most_bytes_reread) break;
-            blank(text, duplicate->line);
+            duplicates.push_back(*duplicate);
+            // What goes on in the next line would be taken for a slip.
+            if (!is_complete_line(text, duplicate->place.line) ||
+                duplicates.size() * text.size() > most_bytes_reread)
+                break;
+            blank(text, duplicate->place.line);
         }
     }
-    for (const auto& [place, key] : duplicates) report_duplicate(root, place, key, diagnostics);
+    for (const Duplicate& duplicate : duplicates) report_duplicate(root, duplicate, diagnostics);
     return root;
 }
 

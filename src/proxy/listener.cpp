@@ -1,7 +1,5 @@
 #include "proxy/listener.hpp"
 
-#include "base/sys.hpp"
-
 #include <sys/stat.h>
 #include <unistd.h>
 #include <utility>
@@ -34,10 +32,9 @@ Listener::Listener(Reactor& reactor, std::uint32_t id, Frontend& frontend, Fd so
 
 Listener::~Listener() { remove_path(); }
 
-// listen(2) of a socket that listens only changes its backlog.
-void Listener::serve(Frontend& frontend, int backlog) noexcept {
+void Listener::serve(Frontend& frontend, const ListenOptions& options) noexcept {
     frontend_ = &frontend;
-    static_cast<void>(sys::listen(acceptor_.listener().get(), backlog));
+    static_cast<void>(change_options(acceptor_.listener(), frontend.address, options));
 }
 
 void Listener::close() {

@@ -29,7 +29,7 @@ public:
     [[nodiscard]] Frontend& frontend() const noexcept { return *frontend_; }
     [[nodiscard]] Acceptor& acceptor() noexcept { return acceptor_; }
     /// Clients that come from now on come in by `frontend`, which has the same address.
-    void serve(Frontend& frontend, int backlog) noexcept;
+    void serve(Frontend& frontend, const ListenOptions& options) noexcept;
     /// Accepts what is waiting, and closes.
     void close();
 

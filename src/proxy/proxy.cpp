@@ -243,7 +243,7 @@ private:
         Opened opened;
         for (const Roster::NewSocket& wanted : draft.new_sockets) {
             FrontendSpec& frontend = draft.generation.frontends[wanted.frontend];
-            std::vector<Fd> sockets = open_sockets(wanted.address, frontend.backlog);
+            std::vector<Fd> sockets = open_sockets(wanted.address, frontend.options);
             frontend.address = local_address(sockets.front());
             opened.push_back({frontend, std::move(sockets)});
         }
@@ -252,11 +252,9 @@ private:
 
     // A socket for each worker; the kernel shares the clients out among them. For Unix sockets there
     // is no such thing: the first worker accepts, and hands over.
-    std::vector<Fd> open_sockets(const Address& address, int backlog) {
+    std::vector<Fd> open_sockets(const Address& address, ListenOptions options) {
         const bool shared = !threads_.empty() && !address.is_unix();
         if (shared) require_unused(address);
-        ListenOptions options;
-        options.backlog = backlog;
         options.share_port = shared;
         std::vector<Fd> sockets;
         sockets.push_back(listen_on(address, options));
@@ -294,7 +292,12 @@ private:
     // --- what was removed
 
     void retire_removed(const Roster::Draft& draft) {
-        broadcast([](Worker& worker) { worker.forget_removed(); }, [] {});
+        broadcast(
+            [](Worker& worker) {
+                worker.forget_removed();
+                worker.on_room();  // there may be more of it by now
+            },
+            [] {});
         for (const auto& backend : draft.returned_backends) pardon(*backend);
         for (const auto& [backend, policy, timeout] : draft.removed_backends) {
             if (backend->active() == 0) continue;

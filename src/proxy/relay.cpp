@@ -27,6 +27,12 @@ std::string_view to_string(EndReason reason) noexcept {
     case EndReason::local_error: return "local_error";
     case EndReason::drain: return "drain";
     case EndReason::removed: return "removed";
+    case EndReason::denied: return "denied";
+    case EndReason::source_connections: return "source_connections";
+    case EndReason::source_rate: return "source_rate";
+    case EndReason::untrusted_proxy: return "untrusted_proxy";
+    case EndReason::bad_proxy_header: return "bad_proxy_header";
+    case EndReason::proxy_header_timeout: return "proxy_header_timeout";
     }
     return "unknown";
 }

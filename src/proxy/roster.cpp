@@ -64,6 +64,18 @@ void reject_bad_backends(const Config& config) {
     }
 }
 
+ListenOptions listen_options(const ServiceConfig& service) {
+    ListenOptions options;
+    options.backlog = static_cast<int>(service.backlog);
+    options.socket = service.socket;
+    options.fast_open = service.fast_open;
+    options.defer_accept = service.defer_accept;
+    options.mode = service.unix_mode;
+    options.owner = service.unix_owner;
+    options.group = service.unix_group;
+    return options;
+}
+
 bool has_service(const Generation& generation, std::uint32_t id) {
     return std::ranges::any_of(generation.services,
                                [id](const auto& spec) { return spec->id == id; });
@@ -88,14 +100,37 @@ Roster::Draft Roster::draft(const Config& config) const {
         spec->connect_timeout = service.connect_timeout;
         spec->timeouts = {service.idle_timeout, service.half_close_timeout};
         spec->relay = service.relay;
+        spec->access = {CidrSet{service.allow}, CidrSet{service.deny},
+                        CidrSet{service.trusted_proxies}};
+        spec->accept_proxy = service.accept_proxy;
+        spec->send_proxy = service.send_proxy;
+        spec->proxy_tlvs = service.proxy_tlvs;
         spec->pipe_bytes = service.pipe_bytes;
         spec->ephemeral_ports = ports;
+        spec->socket = service.socket;
+        spec->sources = service.sources;
+        draft_limits(draft, service, *spec);
         draft_backends(draft, service, *spec);
         draft_frontends(draft, service, spec->id);
         draft.generation.services.push_back(std::move(spec));
     }
     find_removed(draft);
     return draft;
+}
+
+// Those who count by the old numbers go on counting by the new ones.
+void Roster::draft_limits(Draft& draft, const ServiceConfig& service, ServiceSpec& spec) const {
+    SourceLimits::Options options;
+    options.max_connections_per_source = service.max_connections_per_source;
+    options.connection_rate_per_source = service.connection_rate_per_source;
+    for (const auto& old : generation_.services) {
+        if (old->id == spec.id) spec.source_limits = old->source_limits;
+    }
+    const bool limited =
+        options.max_connections_per_source != 0 || !options.connection_rate_per_source.unlimited();
+    if (!spec.source_limits && !limited) return;
+    if (!spec.source_limits) spec.source_limits = std::make_shared<SourceLimits>(options);
+    draft.limits.emplace_back(spec.source_limits, options);
 }
 
 void Roster::draft_backends(Draft& draft, const ServiceConfig& service, ServiceSpec& spec) const {
@@ -144,7 +179,7 @@ void Roster::draft_frontends(Draft& draft, const ServiceConfig& service, std::ui
     for (const Address& address : service.listen) {
         FrontendSpec spec;
         spec.service = id;
-        spec.backlog = static_cast<int>(service.backlog);
+        spec.options = listen_options(service);
         for (std::size_t i = 0; i < configured_.size() && spec.id == 0; ++i) {
             const FrontendSpec& old = generation_.frontends[i];
             if (configured_[i] != address || is_taken(old.socket)) continue;
@@ -180,6 +215,7 @@ void Roster::find_removed(Draft& draft) const {
 }
 
 void Roster::commit(const Draft& draft) {
+    for (const auto& [limits, options] : draft.limits) limits->set_options(options);
     std::vector<Known> backends;
     for (const auto& entry : draft.backends) {
         entry.backend->set_weight(entry.weight);

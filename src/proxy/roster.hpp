@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 namespace eplb {
@@ -53,6 +54,7 @@ public:
             std::uint32_t weight;
         };
         std::vector<Entry> backends;
+        std::vector<std::pair<std::shared_ptr<SourceLimits>, SourceLimits::Options>> limits;
         std::uint32_t next_id = 0;
     };
 
@@ -77,6 +79,7 @@ private:
     [[nodiscard]] std::uint32_t service_id(const std::string& name) const noexcept;
     void draft_backends(Draft& draft, const ServiceConfig& service, ServiceSpec& spec) const;
     void draft_frontends(Draft& draft, const ServiceConfig& service, std::uint32_t id) const;
+    void draft_limits(Draft& draft, const ServiceConfig& service, ServiceSpec& spec) const;
     void find_removed(Draft& draft) const;
     [[nodiscard]] const ServiceConfig& config_of(std::uint32_t service) const noexcept;
 

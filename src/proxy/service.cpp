@@ -1,8 +1,10 @@
 #include "proxy/service.hpp"
 
 #include <algorithm>
+#include <fmt/format.h>
 #include <fstream>
 #include <iterator>
+#include <random>
 #include <utility>
 
 namespace eplb {
@@ -18,6 +20,7 @@ EphemeralPorts EphemeralPorts::of_this_network() {
 
 Service::Service(std::shared_ptr<const ServiceSpec> spec, std::size_t worker, RelayContext& context)
     : spec_{std::move(spec)},
+      worker_{worker},
       context_{&context},
       timeouts_{spec_->timeouts},
       balancer_{std::make_unique<RoundRobin>()} {
@@ -38,6 +41,25 @@ void Service::take_backends() {
     for (const auto& backend : spec_->usable) candidates_.push_back(backend.get());
     remaining_.reserve(candidates_.size());
     balancer_->prepare(spec_->index_end);
+}
+
+const Address* Service::next_source(int family) noexcept {
+    const std::vector<Address>& sources = spec_->sources;
+    for (std::size_t i = 0; i < sources.size(); ++i) {
+        const Address& source = sources[next_source_++ % sources.size()];
+        if (source.family() == family) return &source;
+    }
+    return nullptr;
+}
+
+std::string Service::make_unique_id() {
+    static const std::uint64_t process = [] {
+        std::random_device device;
+        return std::uint64_t{device()} << 32 | device();
+    }();
+    // Of a service and a worker; there are never that many of either.
+    const std::uint64_t place = (std::uint64_t{id()} << 12 ^ worker_) << 40;
+    return fmt::format("{:016x}{:016x}", process, place ^ next_unique_id_++);
 }
 
 void Service::remove() noexcept {

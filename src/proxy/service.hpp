@@ -32,6 +32,11 @@ public:
     [[nodiscard]] Duration connect_timeout() const noexcept { return spec_->connect_timeout; }
     /// The reference stays good, with values that follow update().
     [[nodiscard]] const RelayTimeouts& timeouts() const noexcept { return timeouts_; }
+    [[nodiscard]] const ServiceSpec& spec() const noexcept { return *spec_; }
+    /// An id that no other session of any eplb has: 32 hexadecimal digits.
+    [[nodiscard]] std::string make_unique_id();
+    /// Where the next connection to a backend of this family is to come from; nullptr: as routed.
+    [[nodiscard]] const Address* next_source(int family) noexcept;
     /// For sessions that begin now.
     [[nodiscard]] RelayContext& relay_context() const noexcept { return *context_; }
 
@@ -48,12 +53,15 @@ private:
     void take_backends();
 
     std::shared_ptr<const ServiceSpec> spec_;
+    std::size_t worker_;
     RelayContext* context_;
     RelayTimeouts timeouts_;
     std::unique_ptr<Balancer> balancer_;
     std::vector<Backend*> candidates_;
     std::vector<Backend*> remaining_;  // scratch for pick()
     bool removed_ = false;
+    std::uint64_t next_unique_id_ = 0;
+    std::size_t next_source_ = 0;
 };
 
 }  // namespace eplb

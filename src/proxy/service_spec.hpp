@@ -1,9 +1,12 @@
 #pragma once
 
+#include "eplb/acceptor.hpp"
 #include "eplb/address.hpp"
 #include "eplb/backend.hpp"
+#include "eplb/cidr.hpp"
 #include "eplb/config.hpp"
 #include "eplb/relay.hpp"
+#include "proxy/source_limits.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -24,6 +27,17 @@ struct EphemeralPorts {
     }
 };
 
+/// Who may connect, and who may say for whom.
+struct AccessRules {
+    CidrSet allow;
+    CidrSet deny;
+    CidrSet trusted_proxies;
+
+    [[nodiscard]] bool admits(const Address& client) const noexcept {
+        return !deny.contains(client) && (allow.empty() || allow.contains(client));
+    }
+};
+
 /// What the workers are told of a service. Never changed, and shared by all of them, as are the
 /// backends in it.
 struct ServiceSpec {
@@ -33,11 +47,19 @@ struct ServiceSpec {
     RelayTimeouts timeouts;
     RelayMode relay = RelayMode::automatic;
     std::size_t pipe_bytes = 0;
+    AccessRules access;
+    /// Nothing: there are no such limits. Its numbers may change, its counts stay.
+    std::shared_ptr<SourceLimits> source_limits;
+    AcceptProxy accept_proxy = AcceptProxy::off;
+    SendProxy send_proxy = SendProxy::off;
+    ProxyTlvConfig proxy_tlvs;
     /// Those with a weight.
     std::vector<std::shared_ptr<Backend>> usable;
     /// Every Backend::index() is below.
     std::size_t index_end = 0;
     EphemeralPorts ephemeral_ports;
+    SocketOptions socket;
+    std::vector<Address> sources;
 };
 
 /// An address on which a service accepts: with the port that the kernel chose, where the
@@ -47,7 +69,7 @@ struct FrontendSpec {
     std::uint32_t service = 0;  ///< its id
     std::uint32_t socket = 0;   ///< the id of what is listened on: survives a change of service
     Address address;
-    int backlog = 0;
+    ListenOptions options;
 };
 
 /// All that workers work by.

@@ -5,7 +5,10 @@
 #include "eplb/reactor.hpp"
 #include "proxy/service.hpp"
 
+#include <array>
 #include <cerrno>
+#include <netinet/in.h>
+#include <span>
 #include <utility>
 
 namespace eplb {
@@ -13,6 +16,8 @@ namespace {
 
 // How long a session waits before it asks for a descriptor again, unless one comes free before.
 constexpr Duration starved_retry = std::chrono::milliseconds{100};
+// A proxy sends its header at once; whoever only connects does not stay.
+constexpr Duration header_timeout = std::chrono::seconds{10};
 
 // This machine ran out of something that comes back.
 bool is_shortage(int error) noexcept {
@@ -67,6 +72,7 @@ Session::Session(SessionHost& host, Frontend& frontend, Fd client, const Address
 Next Session::run() noexcept {
     switch (phase_) {
     case Phase::fresh: return begin();
+    case Phase::greeting: return read_header();
     case Phase::connecting: return check_connection();
     case Phase::starved: return try_again();
     case Phase::relaying: return duplex_.step();
@@ -88,6 +94,9 @@ void Session::retire() noexcept {
         .total_time = age(),
         .reason = duplex_.reason(),
         .error = duplex_.error(),
+        .problem = rare_ ? rare_->problem : std::string_view{},
+        .unique_id = rare_ ? std::string_view{rare_->unique_id} : std::string_view{},
+        .proxy = rare_ && rare_->proxy != Address{} ? &rare_->proxy : nullptr,
     });
     host_.destroy(*this);
 }
@@ -102,13 +111,77 @@ Next Session::begin() noexcept {
     if (const int error = duplex_.client.watch.attach(duplex_.client.fd.get())) {
         return end(EndReason::local_error, error);
     }
+    return service().spec().accept_proxy == AcceptProxy::off ? admit() : expect_header();
+}
+
+Next Session::expect_header() noexcept {
+    if (!service().spec().access.trusted_proxies.contains(client_))
+        return end(EndReason::untrusted_proxy);
+    phase_ = Phase::greeting;
+    duplex_.timer.start(header_timeout);
+    return read_header();
+}
+
+// What is behind the header is not touched: the header is looked at where it lies, as often as more
+// of it comes, and taken out when it is whole.
+Next Session::read_header() noexcept {
+    Watch& watch = duplex_.client.watch;
+    if (watch.failed()) return end(EndReason::client_rst);
+    if (duplex_.timer.take_fired()) return end(EndReason::proxy_header_timeout);
+    if (!watch.readable()) return Next::wait;
+    const std::span<std::byte> buffer =
+        service().relay_context().scratch().first(max_proxy_header_bytes);
+    const sys::IoResult peeked = sys::peek(watch.fd(), buffer);
+    switch (peeked.status) {
+    case sys::Io::would_block: watch.clear_readable(); return Next::wait;
+    case sys::Io::error: return end(EndReason::client_rst, peeked.error);
+    case sys::Io::eof: return header_is_bad("the connection ended before it");
+    case sys::Io::moved: break;
+    }
+    const ProxyParse parsed =
+        parse_proxy_header(buffer.first(peeked.bytes), service().spec().accept_proxy);
+    switch (parsed.status) {
+    case ProxyParse::Status::bad: return header_is_bad(parsed.problem);
+    case ProxyParse::Status::incomplete:
+        return watch.hung_up() ? header_is_bad("the connection ended within it") : Next::wait;
+    case ProxyParse::Status::complete: break;
+    }
+    if (sys::recv(watch.fd(), buffer.first(parsed.header_bytes)).bytes != parsed.header_bytes)
+        return end(EndReason::client_rst);
+    duplex_.timer.cancel();
+    Rare& told = rare();
+    told.header = parsed.header;
+    told.proxy = client_;
+    if (!parsed.header.local) client_ = parsed.header.source;
+    return admit();
+}
+
+Next Session::header_is_bad(std::string_view problem) noexcept {
+    rare().problem = problem;
+    return end(EndReason::bad_proxy_header);
+}
+
+Next Session::admit() noexcept {
+    const ServiceSpec& spec = service().spec();
+    if (!spec.access.admits(client_)) return end(EndReason::denied);
+    if (spec.source_limits) {
+        SourceLimits::Decision decision = spec.source_limits->admit(client_, host_.reactor().now());
+        if (decision.admission == Admission::too_many) return end(EndReason::source_connections);
+        if (decision.admission == Admission::too_fast) return end(EndReason::source_rate);
+        ticket_ = std::move(decision.ticket);
+    }
     return connect_to_next();
+}
+
+Session::Rare& Session::rare() {
+    if (!rare_) rare_ = std::make_unique<Rare>();
+    return *rare_;
 }
 
 Next Session::connect_to_next() noexcept {
     const Duration limit = service().connect_timeout();
     for (;;) {
-        if (failed_ && limit > Duration{0} && age() >= 2 * limit) return give_up();
+        if (!failed().empty() && limit > Duration{0} && age() >= 2 * limit) return give_up();
         Backend* const backend = service().pick(client_, failed());
         if (backend == nullptr) return give_up();
         backend_ = Backend::Lease{*backend};
@@ -137,7 +210,7 @@ int Session::start_connecting(const Backend& backend) noexcept {
     const int fd = sys::socket(address.family());
     if (fd < 0) return -fd;
     duplex_.server.fd.reset(fd);
-    if (!address.is_unix()) set_no_delay(duplex_.server.fd);
+    if (const int error = prepare_socket(address)) return error;
 
     sockaddr_storage raw{};
     const socklen_t length = address.to_sockaddr(raw);
@@ -146,6 +219,24 @@ int Session::start_connecting(const Backend& backend) noexcept {
     // Not before: epoll(7) reports a hang-up for a socket that was never connected.
     if (const int error = duplex_.server.watch.attach(fd)) return error;
     return result;
+}
+
+// Options, and where the connection comes from. Returns 0 or an errno.
+int Session::prepare_socket(const Address& backend) noexcept {
+    if (backend.is_unix()) return 0;
+    const Fd& fd = duplex_.server.fd;
+    const SocketOptions& options = service().spec().socket;
+    if (options.no_delay) set_no_delay(fd);
+    if (const OptionFailure failure = set_route(fd, options, backend.family()))
+        return failure.error;
+    const bool from_client = options.transparent && client_.family() == backend.family();
+    const Address* const source = from_client ? &client_ : service().next_source(backend.family());
+    if (source == nullptr) return 0;
+    // The kernel chooses the port when it knows where to: a full range for every backend, ip(7).
+    static_cast<void>(sys::set_option(fd.get(), SOL_IP, IP_BIND_ADDRESS_NO_PORT, 1));
+    sockaddr_storage raw{};
+    const socklen_t length = source->with_port(0).to_sockaddr(raw);
+    return sys::bind(fd.get(), raw, length);
 }
 
 Next Session::check_connection() noexcept {
@@ -183,6 +274,12 @@ bool Session::is_connected_to_itself() const noexcept {
 }
 
 Next Session::connected() noexcept {
+    if (service().spec().send_proxy != SendProxy::off) {
+        if (const int error = send_header()) {
+            attempt_failed(error);
+            return connect_to_next();
+        }
+    }
     connect_time_ = age();
     phase_ = Phase::relaying;
     if (settled_) keep_server_alive();
@@ -191,6 +288,42 @@ Next Session::connected() noexcept {
         {client_, service().name(), frontend_.address, *backend_.get(), connect_time_});
     if (phase_ != Phase::relaying) return Next::done;  // whoever was told had it reset
     return duplex_.step();
+}
+
+// Where the client has sent something already, the header waits for it, and both go in one segment.
+// Returns 0 or an errno.
+int Session::send_header() {
+    const ServiceSpec& spec = service().spec();
+    ProxyTlvs tlvs{.crc32c = spec.proxy_tlvs.crc32c, .unique_id = {}, .authority = {}};
+    if (spec.proxy_tlvs.unique_id) {
+        Rare& own = rare();
+        if (own.unique_id.empty()) {
+            own.unique_id =
+                own.header.unique_id.empty() ? service().make_unique_id() : own.header.unique_id;
+        }
+        tlvs.unique_id = own.unique_id;
+    }
+    if (spec.proxy_tlvs.authority && rare_) tlvs.authority = rare_->header.authority;
+
+    std::array<std::byte, max_encoded_proxy_header> buffer;
+    const std::size_t size =
+        encode_proxy_header(spec.send_proxy, client_, destination(), tlvs, buffer);
+    const std::span<const std::byte> header = std::span{buffer}.first(size);
+    const int fd = duplex_.server.fd.get();
+    const bool more_follows = duplex_.client.watch.readable();
+    const sys::IoResult sent = more_follows ? sys::send_ahead(fd, header) : sys::send(fd, header);
+    if (sent.bytes == size) return 0;
+    return sent.status == sys::Io::error ? sent.error : ECONNABORTED;
+}
+
+// Where the client connected to, as far as it knows.
+Address Session::destination() const noexcept {
+    if (rare_ && rare_->proxy != Address{} && !rare_->header.local)
+        return rare_->header.destination;
+    sockaddr_storage raw{};
+    socklen_t length = sizeof raw;
+    if (sys::local_address(duplex_.client.fd.get(), raw, length) != 0) return frontend_.address;
+    return Address::from(raw, length);
 }
 
 Next Session::starve(int error) noexcept {
@@ -225,7 +358,8 @@ void Session::settle() noexcept {
 // The client's socket has inherited its keepalive.
 void Session::keep_server_alive() noexcept {
     if (!duplex_.server.fd.valid()) return;  // it broke, and the client is being flushed
-    if (!backend_.get()->address().is_unix()) set_keepalive(duplex_.server.fd);
+    if (!backend_.get()->address().is_unix())
+        set_keepalive(duplex_.server.fd, service().spec().socket.keepalive);
 }
 
 void Session::provided() noexcept {
@@ -240,16 +374,15 @@ void Session::wake() noexcept {
 void Session::attempt_failed(int error) noexcept {
     Backend& backend = *backend_.get();
     if (is_backends_fault(error, backend.address().is_unix())) backend.count_failure();
-    if (!failed_) failed_ = std::make_unique<std::vector<FailedAttempt>>();
-    failed_->push_back({backend.shared_from_this(), error});
+    rare().failed.push_back({backend.shared_from_this(), error});
     duplex_.timer.cancel();
     duplex_.server.close();
     backend_ = {};
 }
 
 Next Session::give_up() noexcept {
-    if (!failed_) return end(EndReason::no_backend);
-    return end(reason_of(failed_->back()), failed_->back().error);
+    if (failed().empty()) return end(EndReason::no_backend);
+    return end(reason_of(failed().back()), failed().back().error);
 }
 
 Next Session::end(EndReason reason, int error) noexcept {
@@ -262,7 +395,7 @@ Next Session::end(EndReason reason, int error) noexcept {
 
 const std::vector<FailedAttempt>& Session::failed() const noexcept {
     static const std::vector<FailedAttempt> none;
-    return failed_ ? *failed_ : none;
+    return rare_ ? rare_->failed : none;
 }
 
 Duration Session::age() const noexcept { return host_.reactor().now() - accepted_; }

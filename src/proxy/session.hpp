@@ -4,10 +4,14 @@
 #include "eplb/task.hpp"
 #include "proxy/duplex.hpp"
 #include "proxy/frontend.hpp"
+#include "proxy/proxy_protocol.hpp"
+#include "proxy/source_limits.hpp"
 
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
+#include <string_view>
 #include <vector>
 
 namespace eplb {
@@ -34,6 +38,9 @@ protected:
 
 /// A client's connection, from accept to the log line.
 ///
+///   fresh      -> greeting     the service wants a PROXY header
+///   fresh      -> connecting   else
+///   greeting   -> connecting   the header has come, and says who the client is
 ///   connecting -> connecting   the backend failed; another one is left that was not tried
 ///   connecting -> starved      no descriptor or memory for the backend's socket
 ///   starved    -> connecting   some came free, or a little time went by
@@ -64,13 +71,30 @@ public:
     void reset(EndReason reason) noexcept;
 
 private:
-    enum class Phase : std::uint8_t { fresh, connecting, starved, relaying, ended };
+    enum class Phase : std::uint8_t { fresh, greeting, connecting, starved, relaying, ended };
+
+    // What few sessions have.
+    struct Rare {
+        std::vector<FailedAttempt> failed;
+        ProxyHeader header;  // that came
+        Address proxy;       // who sent it; or no address
+        std::string unique_id;
+        std::string_view problem;
+    };
 
     Next begin() noexcept;
+    Next expect_header() noexcept;
+    Next read_header() noexcept;
+    Next header_is_bad(std::string_view problem) noexcept;
+    Next admit() noexcept;
+    [[nodiscard]] Rare& rare();
+    [[nodiscard]] int send_header();
+    [[nodiscard]] Address destination() const noexcept;
     Next try_again() noexcept;
     Next connect_to_next() noexcept;
     [[nodiscard]] std::optional<Next> connect_to_backend() noexcept;
     [[nodiscard]] int start_connecting(const Backend& backend) noexcept;
+    [[nodiscard]] int prepare_socket(const Address& backend) noexcept;
     Next check_connection() noexcept;
     [[nodiscard]] bool is_connected_to_itself() const noexcept;
     Next connected() noexcept;
@@ -89,7 +113,8 @@ private:
     Address client_;
     Duplex duplex_;
     Backend::Lease backend_;
-    std::unique_ptr<std::vector<FailedAttempt>> failed_;  // few sessions have any
+    std::unique_ptr<Rare> rare_;
+    SourceLimits::Ticket ticket_;
     TimePoint accepted_;
     Duration connect_time_{0};
     Phase phase_ = Phase::fresh;

@@ -90,7 +90,7 @@ void Worker::apply_listeners(const Generation& generation) {
     for (const auto& listener : listeners_) {
         const auto spec = spec_of(listener);
         if (spec != generation.frontends.end()) {
-            listener->serve(*find_frontend(spec->id), spec->backlog);
+            listener->serve(*find_frontend(spec->id), spec->options);
         } else {
             listener->close();
         }

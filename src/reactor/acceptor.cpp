@@ -5,8 +5,10 @@
 #include "eplb/reactor.hpp"
 
 #include <cerrno>
+#include <chrono>
 #include <fmt/format.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <utility>
@@ -55,9 +57,36 @@ int bind_to(const Fd& fd, const Address& address) noexcept {
     return sys::bind(fd.get(), raw, length);
 }
 
+// TCP's, beside those that decide where a connection goes.
+void set_tcp_options(const Fd& fd, const ListenOptions& options) noexcept {
+    static_cast<void>(
+        sys::set_option(fd.get(), IPPROTO_TCP, TCP_NODELAY, options.socket.no_delay ? 1 : 0));
+    set_keepalive(fd, options.socket.keepalive);
+    if (options.fast_open != 0) {
+        static_cast<void>(sys::set_option(fd.get(), IPPROTO_TCP, TCP_FASTOPEN,
+                                          static_cast<int>(options.fast_open)));
+    }
+    if (options.defer_accept > Duration{0}) {
+        const auto seconds = std::chrono::ceil<std::chrono::seconds>(options.defer_accept).count();
+        static_cast<void>(
+            sys::set_option(fd.get(), IPPROTO_TCP, TCP_DEFER_ACCEPT, static_cast<int>(seconds)));
+    }
+}
+
+int set_permissions(const Address& address, const ListenOptions& options) noexcept {
+    if (!has_path(address)) return 0;
+    const char* const path = address.path().c_str();
+    static constexpr auto unchanged = static_cast<uid_t>(-1);
+    if ((options.owner || options.group) &&
+        ::chown(path, options.owner.value_or(unchanged), options.group.value_or(unchanged)) != 0)
+        return errno;
+    if (options.mode && ::chmod(path, *options.mode) != 0) return errno;
+    return 0;
+}
+
 // An IPv6 socket, or for a wildcard on a machine without IPv6 the IPv4 one that does the same; with
 // its options.
-Fd open_socket(const Address& address, Address& effective) {
+Fd open_socket(const Address& address, const ListenOptions& options, Address& effective) {
     effective = address;
     int fd = sys::socket(address.family());
     if (fd == -EAFNOSUPPORT && address.family() == AF_INET6 && address.is_wildcard()) {
@@ -69,8 +98,11 @@ Fd open_socket(const Address& address, Address& effective) {
     Fd opened{fd};
     if (!effective.is_unix()) {
         static_cast<void>(sys::set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1));
-        set_no_delay(opened);
-        set_keepalive(opened);
+        set_tcp_options(opened, options);
+        if (const OptionFailure failure = set_route(opened, options.socket, effective.family())) {
+            throw fmt::system_error(failure.error, "cannot listen on {} with this {}",
+                                    address.to_string(), failure.option);
+        }
     }
     if (effective.family() == AF_INET6) {
         static_cast<void>(
@@ -99,9 +131,9 @@ bool is_connection_error(int error) noexcept {
 
 }  // namespace
 
-Fd listen_on(const Address& address, ListenOptions options) {
+Fd listen_on(const Address& address, const ListenOptions& options) {
     Address effective;
-    Fd fd = open_socket(address, effective);
+    Fd fd = open_socket(address, options, effective);
     if (options.share_port && !effective.is_unix()) {
         if (const int error = sys::set_option(fd.get(), SOL_SOCKET, SO_REUSEPORT, 1)) {
             cannot_listen(address, error);
@@ -113,10 +145,7 @@ Fd listen_on(const Address& address, ListenOptions options) {
         error = bind_to(fd, effective);
     }
     // Nobody can connect before listen(2).
-    if (error == 0 && options.mode && has_path(effective) &&
-        ::chmod(effective.path().c_str(), *options.mode) != 0) {
-        error = errno;
-    }
+    if (error == 0) error = set_permissions(effective, options);
     if (error == 0) error = sys::listen(fd.get(), options.backlog);
     if (error != 0) cannot_listen(address, error);
     return fd;
@@ -127,8 +156,20 @@ Fd listen_on(const Address& address, ListenOptions options) {
 void require_unused(const Address& address) {
     if (address.is_unix()) return;
     Address effective;
-    const Fd fd = open_socket(address, effective);
+    const Fd fd = open_socket(address, {}, effective);
     if (const int error = bind_to(fd, effective)) cannot_listen(address, error);
+}
+
+int change_options(const Fd& listener, const Address& address,
+                   const ListenOptions& options) noexcept {
+    int error = sys::listen(listener.get(), options.backlog);
+    if (address.is_unix()) {
+        const int refused = set_permissions(address, options);
+        return error != 0 ? error : refused;
+    }
+    set_tcp_options(listener, options);
+    const OptionFailure failure = set_route(listener, options.socket, address.family());
+    return error != 0 ? error : failure.error;
 }
 
 Address local_address(const Fd& fd) {

@@ -101,6 +101,16 @@ IoResult send(int fd, std::span<const std::byte> bytes) noexcept {
     return finish(kernel, "send", fd, static_cast<int>(bytes.size()), socket->send(bytes));
 }
 
+IoResult peek(int fd, std::span<std::byte> buffer) noexcept {
+    Kernel& kernel = begin();
+    auto* const socket = kernel.file_as<Endpoint>(fd, "peek");
+    if (socket == nullptr) return bad_descriptor;
+    return finish(kernel, "peek", fd, static_cast<int>(buffer.size()), socket->peek(buffer));
+}
+
+// When exactly bytes leave is the kernel's affair, here as there.
+IoResult send_ahead(int fd, std::span<const std::byte> bytes) noexcept { return send(fd, bytes); }
+
 IoResult splice(int from, int to, std::size_t count) noexcept {
     Kernel& kernel = begin();
     File* const source = kernel.file(from, "splice");
@@ -216,6 +226,10 @@ int local_address(int fd, sockaddr_storage& address, socklen_t& length) noexcept
 
 int set_option(int fd, int, int, int) noexcept {
     return begin().file(fd, "setsockopt") == nullptr ? EBADF : 0;
+}
+
+int set_text_option(int fd, int level, int name, std::string_view) noexcept {
+    return set_option(fd, level, name, 0);
 }
 
 int take_error(int fd) noexcept {

@@ -111,6 +111,22 @@ IoResult Endpoint::recv(std::span<std::byte> buffer) noexcept {
     return nothing_to_read();
 }
 
+IoResult Endpoint::peek(std::span<std::byte> buffer) noexcept {
+    std::size_t seen = 0;
+    std::uint64_t position = read_position_;
+    for (const Segment& segment : receive_queue_) {
+        for (std::size_t i = segment.begin; i < segment.bytes.size() && seen < buffer.size(); ++i) {
+            if (urgent_at_ && *urgent_at_ == position++) {
+                if (seen > 0) return {Io::moved, 0, seen};
+                continue;  // as recv(), past the mark at once
+            }
+            buffer[seen++] = segment.bytes[i];
+        }
+    }
+    if (seen > 0) return {Io::moved, 0, seen};
+    return nothing_to_read();
+}
+
 IoResult Endpoint::splice_to(Pipe& pipe, std::size_t count) noexcept {
     if (pipe.full()) return {Io::would_block, 0, 0};  // before the socket is looked at
     count = std::min(count, pipe.free_slots() * Pipe::page);

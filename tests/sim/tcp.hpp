@@ -60,6 +60,8 @@ public:
     void release() noexcept override;
 
     [[nodiscard]] eplb::sys::IoResult recv(std::span<std::byte> buffer) noexcept;
+    /// MSG_PEEK. Urgent data and what is behind it is not seen.
+    [[nodiscard]] eplb::sys::IoResult peek(std::span<std::byte> buffer) noexcept;
     [[nodiscard]] eplb::sys::IoResult send(std::span<const std::byte> bytes) noexcept;
     [[nodiscard]] eplb::sys::IoResult splice_to(Pipe& pipe, std::size_t count) noexcept;
     [[nodiscard]] eplb::sys::IoResult splice_from(Pipe& pipe, std::size_t count) noexcept;

@@ -571,6 +571,10 @@ class Eplb:
         self._reloads += 1
         return self.wait_for_reload(self._reloads)
 
+    def verdicts(self):
+        """How each reload went."""
+        return [text for text in self.messages() if re.match("(not )?reloaded", text)]
+
     def wait_for_reload(self, count):
         """What is said of the reload number `count`."""
         verdict = re.compile(r"(not )?reloaded")
@@ -846,7 +850,7 @@ class Lab:
 
     def configured(self, text, *args, listen=(), **options):
         """Starts eplb with `text` as its configuration file; `listen` are the listeners that it names."""
-        path = self.folder / "eplb.toml"
+        path = self.folder / ("eplb.toml" if not self.eplbs else f"eplb-{len(self.eplbs) + 1}.toml")
         path.write_text(text)
         eplb = Eplb(listen, [], *args, config=path, **options)
         self.eplbs.append(eplb)
