@@ -26,7 +26,6 @@ struct Node {
     bool untyped = false;
     /// Something was wrong with it, which has been told: nobody needs to look at it any more.
     bool broken = false;
-    bool has_header = false;      ///< a table that is written as [name] or [[name]]
     std::vector<Node> items;      ///< of an array
     std::vector<Member> members;  ///< of a table, in the order in which they were written
 

@@ -22,6 +22,11 @@ Place place_of(const toml::source_region& region) {
     return place;
 }
 
+std::uint32_t count_characters(std::string_view text) noexcept {
+    return static_cast<std::uint32_t>(std::ranges::count_if(
+        text, [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
+}
+
 // toml++ recurses over values, and so do the destructors of what it builds, also out of dotted keys,
 // of which it has no limit. How deep brackets and dotted keys go, found without recursion and without building anything.
 class NestingScan {
@@ -49,10 +54,7 @@ public:
 
 private:
     [[nodiscard]] std::uint32_t column() const noexcept {
-        const std::string_view before = text_.substr(line_start_, at_ - line_start_);
-        return 1 + static_cast<std::uint32_t>(std::ranges::count_if(before, [](char c) {
-                   return (static_cast<unsigned char>(c) & 0xc0) != 0x80;
-               }));
+        return 1 + count_characters(text_.substr(line_start_, at_ - line_start_));
     }
     [[nodiscard]] bool at_end() const noexcept { return at_ >= text_.size(); }
     [[nodiscard]] bool is_at(std::string_view what) const noexcept {
@@ -154,7 +156,6 @@ Node to_node(const toml::node& value) {
         break;
     case toml::node_type::table:
         node.kind = Node::Kind::table;
-        node.has_header = !value.as_table()->is_inline();
         node.members = to_members(*value.as_table());
         break;
     case toml::node_type::floating_point: node.kind = Node::Kind::floating; break;
@@ -237,7 +238,7 @@ std::optional<Duplicate> duplicate_key(const toml::parse_error& error, std::stri
     key = key.substr(0, key.find_last_not_of(" \t") + 1);
     return Duplicate{{.line = number,
                       .column = static_cast<std::uint32_t>(start + 1),
-                      .length = static_cast<std::uint32_t>(key.size()),
+                      .length = count_characters(key),
                       .flag = {}},
                      split_key(key)};
 }
@@ -262,12 +263,28 @@ std::string message_of(std::string_view description) {
     return std::string{description};
 }
 
-// The innermost table whose header is above `line`.
-const Node& table_above(const Node& table, std::uint32_t line) {
+// Of each line, from 1 on: whether it is a [header].
+std::vector<bool> find_headers(std::string_view text) {
+    std::vector<bool> headers(1);
+    while (!text.empty()) {
+        const std::size_t first = std::min(text.find_first_not_of(" \t"), text.size() - 1);
+        headers.push_back(text[first] == '[');
+        text.remove_prefix(std::min(text.find('\n'), text.size() - 1) + 1);
+    }
+    return headers;
+}
+
+// The innermost table whose header is above `line`. Inline tables, and those that dotted keys have
+// made, have none.
+const Node& table_above(const Node& table, std::uint32_t line, const std::vector<bool>& headers) {
     const Node* best = &table;
     const auto consider = [&](const Node& candidate) {
-        if (!candidate.has_header || candidate.place.line >= line) return;
-        const Node& inner = table_above(candidate, line);
+        const std::uint32_t own = candidate.place.line;
+        // toml++ may count more lines than there are line feeds (U+2028 and the like).
+        if (candidate.kind != Node::Kind::table || own >= line || own >= headers.size() ||
+            !headers[own])
+            return;
+        const Node& inner = table_above(candidate, line, headers);
         if (inner.place.line > best->place.line || best == &table) best = &inner;
     };
     for (const Member& member : table.members) {
@@ -288,12 +305,12 @@ const Member* find(const Node& table, const std::vector<std::string>& path) {
     return member;
 }
 
-void report_duplicate(const Node& root, const Duplicate& duplicate, Diagnostics& diagnostics) {
+void report_duplicate(const Node& root, const Duplicate& duplicate,
+                      const std::vector<bool>& headers, Diagnostics& diagnostics) {
     std::string message = fmt::format("\"{}\" is given twice", duplicate.key());
-    const Member* first = find(table_above(root, duplicate.place.line), duplicate.path);
-    // A dotted key has made a table that has no header, and was taken for one that has.
-    if (first == nullptr) first = find(root, duplicate.path);
-    if (first != nullptr) message += fmt::format("; first in line {}", first->place.line);
+    const Node& table = table_above(root, duplicate.place.line, headers);
+    if (const Member* const first = find(table, duplicate.path))
+        message += fmt::format("; first in line {}", first->place.line);
     diagnostics.error(duplicate.place, std::move(message));
 }
 
@@ -327,7 +344,10 @@ Node parse_toml(std::string_view source, Diagnostics& diagnostics) {
             blank(text, duplicate->place.line);
         }
     }
-    for (const Duplicate& duplicate : duplicates) report_duplicate(root, duplicate, diagnostics);
+    if (duplicates.empty()) return root;
+    const std::vector<bool> headers = find_headers(source);
+    for (const Duplicate& duplicate : duplicates)
+        report_duplicate(root, duplicate, headers, diagnostics);
     return root;
 }
 

@@ -186,6 +186,27 @@ TEST_CASE("diagnostics: nor a control character of two bytes, U+0080 to U+009F",
     CHECK(excerpt(at(1, 1, 1), "\xc2\xa0") == "    1 | \xc2\xa0\n      | ^\n");
 }
 
+TEST_CASE("diagnostics: nor bytes that are no character", "[control][diagnostics]") {
+    const std::vector<std::pair<std::string, std::string>> table{
+        {"\xff", "?"},
+        {"\x80 \xbf", "? ?"},
+        {"\xc0\x80", "??"},            // longer than it has to be
+        {"\xc3", "?"},                 // cut
+        {"\xe2\x82", "??"},            // cut
+        {"\xe2\x82x", "??x"},          // cut by what follows
+        {"\xf0\x9f\x98", "???"},       // cut
+        {"\xf5\x80\x80\x80", "????"},  // beyond Unicode
+        {"\xc3\xa4 \xe2\x82\xac \xf0\x9f\x98\x80 \xf4\x8f\xbf\xbf",
+         "\xc3\xa4 \xe2\x82\xac \xf0\x9f\x98\x80 \xf4\x8f\xbf\xbf"},
+    };
+    for (const auto& [bytes, shown] : table) {
+        INFO(shown);
+        CHECK(to_text(error({}, "got \"" + bytes + "\""), "f", "") ==
+              "f: error: got \"" + shown + "\"\n");
+        CHECK(excerpt(at(1, 1, 1), "# " + bytes) == "    1 | # " + shown + "\n      | ^\n");
+    }
+}
+
 TEST_CASE("diagnostics: errors and warnings are counted apart", "[control][diagnostics]") {
     Diagnostics diagnostics;
     CHECK(diagnostics.empty());
