@@ -6,9 +6,8 @@
 namespace eplb::control {
 
 /// Whether the parts of a configuration fit together: names that are there twice, listeners in each
-/// other's way, backends that are our own listeners, services that could serve nobody. What is legal
-/// but risky becomes a warning. Host names are not looked up, so what they stand for is not checked
-/// here; Proxy's constructor does.
+/// other's way, backends that are our own listeners. What is legal but risky becomes a warning. Host
+/// names are not looked up, so what they stand for is not checked here; Proxy's constructor does.
 void check_settings(const Settings& settings, Diagnostics& diagnostics);
 
 /// Whether each service has a backend that takes connections.

@@ -128,7 +128,7 @@ std::vector<Member> to_members(const toml::table& table) {
         members.push_back({std::string{key.str()}, place_of(key.source()), to_node(value)});
     }
     // toml++ has them by name.
-    std::ranges::stable_sort(members, {}, [](const Member& member) {
+    std::ranges::sort(members, {}, [](const Member& member) {
         return std::pair{member.place.line, member.place.column};
     });
     return members;

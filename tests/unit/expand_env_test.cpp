@@ -25,8 +25,8 @@ using Lines = std::vector<std::string>;
 Environment environment() {
     return [](const std::string& name) -> std::optional<std::string> {
         static const std::map<std::string, std::string> variables{
-            {"ONE", "1"},      {"NAME", "db"},       {"EMPTY", ""},      {"_x1", "under"},
-            {"TOML", "\"]\n"}, {"NESTED", "${ONE}"}, {"DOLLARS", "$$x"},
+            {"ONE", "1"},      {"NAME", "db"},       {"EMPTY", ""},        {"_x1", "under"},
+            {"TOML", "\"]\n"}, {"AZ_az_09", "edge"}, {"NESTED", "${ONE}"}, {"DOLLARS", "$$x"},
         };
         const auto found = variables.find(name);
         return found == variables.end() ? std::nullopt : std::optional{found->second};
@@ -79,6 +79,7 @@ TEST_CASE("expand env: variables are replaced, and nothing else is", "[control][
         {"}", "}", false},
         {"${ONE}", "1", true},
         {"${_x1}", "under", true},
+        {"${AZ_az_09}", "edge", true},
         {"${EMPTY}", "", true},
         {"${ONE}${NAME}", "1db", true},
         {"a${ONE}b${NAME}c", "a1bdbc", true},

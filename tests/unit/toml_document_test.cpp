@@ -323,6 +323,8 @@ TEST_CASE("toml document: keys with dots or in quotes are told like others when 
           Lines{"2:1: error: \"log.level\" is given twice; first in line 1"});
     CHECK(errors_in("\"a\" = 1\n\"a\" = 2\n") ==
           Lines{"2:1: error: \"a\" is given twice; first in line 1"});
+    CHECK(errors_in("'a b' = 1\n'a b' = 2\n") ==
+          Lines{"2:1: error: \"a b\" is given twice; first in line 1"});
 }
 
 TEST_CASE("toml document: nor does a table that dotted keys have made",
