@@ -301,11 +301,10 @@ private:
         for (const auto& backend : draft.returned_backends) pardon(*backend);
         for (const auto& [backend, policy, timeout] : draft.removed_backends) {
             if (backend->active() == 0) continue;
-            retire(policy, timeout, backend.get(), [this, backend = backend] {
-                reset_sessions(EndReason::removed,
-                               [backend = backend.get()](const Session& session) {
-                                   return session.backend() == backend;
-                               });
+            retire(policy, timeout, backend.get(), [this, gone = backend] {
+                reset_sessions(EndReason::removed, [gone = gone.get()](const Session& session) {
+                    return session.backend() == gone;
+                });
             });
         }
         for (const auto& [frontend, policy, timeout] : draft.removed_frontends) {
