@@ -1,5 +1,6 @@
 #include "app/log.hpp"
 
+#include "base/escape.hpp"
 #include "eplb/fd.hpp"
 
 #include <atomic>
@@ -127,19 +128,6 @@ std::shared_ptr<spdlog::async_logger> open_logger(
                         spdlog::pattern_time_type::utc);
     logger->set_level(to_spdlog(values.level));
     return logger;
-}
-
-// An id may come from a peer, who must not be able to write fields, or lines.
-std::string escaped(std::string_view text) {
-    std::string result;
-    for (const char c : text) {
-        if (c > ' ' && c < 0x7f && c != '"' && c != '\\') {
-            result += c;
-        } else {
-            result += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
-        }
-    }
-    return result;
 }
 
 std::size_t attempts_of(const SessionSummary& summary) noexcept {

@@ -1,5 +1,7 @@
 #include "eplb/address.hpp"
 
+#include "base/escape.hpp"
+
 #include <algorithm>
 #include <arpa/inet.h>
 #include <charconv>
@@ -109,20 +111,6 @@ void check_host_name(std::string_view text, const std::string& host) {
 }
 
 bool is_unix_text(std::string_view text) { return text.starts_with(unix_prefix); }
-
-// The peer of a Unix socket chooses its own name: it must not be able to write lines, or fields,
-// into a log.
-std::string escaped(std::string_view text) {
-    std::string result;
-    for (const char c : text) {
-        if (c > ' ' && c < 0x7f && c != '"' && c != '\\') {
-            result += c;
-        } else {
-            result += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
-        }
-    }
-    return result;
-}
 
 std::string parse_unix_path(std::string_view text) {
     std::string path{text.substr(unix_prefix.size())};

@@ -18,7 +18,6 @@ namespace {
 
 struct Listener {
     const Endpoint* endpoint;
-    const Service* service;
     Address address;
 };
 
@@ -115,7 +114,7 @@ private:
                 check_name_of_listener(endpoint);
                 continue;
             }
-            const Listener listener{&endpoint, &service, *address};
+            const Listener listener{&endpoint, *address};
             if (const Listener* const other = listeners_.in_the_way_of(*address))
                 diagnostics_.error(endpoint.place, conflict(endpoint, *address, *other));
             listeners_.add(listener);

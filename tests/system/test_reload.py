@@ -4,7 +4,6 @@ import contextlib
 import os
 import select
 import signal
-import time
 
 import pytest
 
@@ -123,19 +122,22 @@ def test_what_is_removed_follows_its_policy(lab, workers, policy, removed):
 
 
 def test_a_backend_that_comes_back_in_time_keeps_its_sessions_and_its_counts(lab):
-    a, b, listen = lab.greeter("a"), lab.greeter("b"), lab.reserve()
-    both, one = service([listen], [a, b], 'drain_timeout = "300ms"'), service([listen], [b], 'drain_timeout = "300ms"')
-    eplb = lab.configured(both, listen=[listen])
-    clients = [lab.client(eplb) for _ in range(2)]
-    assert sorted(read_exactly(client, 1) for client in clients) == [b"a", b"b"]
-    assert f"reload: - backend {a.address} (1 session: drain 300ms)" in eplb.reload(one)
-    eplb.reload(both)
-    time.sleep(0.6)  # past what it would have had
-    for client in clients:
-        client.sendall(b"x")
-        assert read_exactly(client, 1) == b"x"
-    assert f"reload: - backend {a.address} (1 session: drain 300ms)" in eplb.reload(one)
-    eplb.reload(both)
+    """Another one that is removed with it, and does not come back, tells when its time would have been over."""
+    a, b, c, listen = lab.greeter("a"), lab.greeter("b"), lab.greeter("c"), lab.reserve()
+
+    def text(*backends):
+        return service([listen], backends, 'drain_timeout = "1s"')
+
+    eplb = lab.configured(text(a, b, c), listen=[listen])
+    clients = {read_exactly(client, 1): client for client in (lab.client(eplb) for _ in range(3))}
+    assert f"reload: - backend {a.address} (1 session: drain 1s)" in eplb.reload(text(b))
+    eplb.reload(text(a, b))
+    assert ends_with_reset(clients[b"c"])
+    for name in (b"a", b"b"):
+        clients[name].sendall(b"x")
+        assert read_exactly(clients[name], 1) == b"x"
+    assert f"reload: - backend {a.address} (1 session: drain 1s)" in eplb.reload(text(b))
+    eplb.reload(text(a, b))
 
 
 @pytest.mark.quick
