@@ -110,16 +110,20 @@ BENCHMARK(run_ready_tasks)->Arg(1)->Arg(64)->Arg(1000);
 
 void pick_round_robin(benchmark::State& state) {
     std::vector<std::unique_ptr<Backend>> backends;
-    std::vector<Backend*> candidates;
+    std::vector<Backend*> all;
     const Address address = Address::parse("127.0.0.1:3306");
     for (std::size_t i = 0; i < static_cast<std::size_t>(state.range(0)); ++i) {
         const auto weight = static_cast<std::uint32_t>(1 + i % 3);
         backends.push_back(std::make_unique<Backend>(i, "", address, weight));
-        candidates.push_back(backends.back().get());
+        all.push_back(backends.back().get());
     }
+    Candidates candidates;
+    candidates.prepare(all.size());
+    candidates.clear();
+    for (Backend* const backend : all) candidates.add(*backend);
     RoundRobin balancer;
-    balancer.prepare(candidates.size());
-    for (auto _ : state) benchmark::DoNotOptimize(balancer.pick(candidates, address));
+    balancer.prepare(all);
+    for (auto _ : state) benchmark::DoNotOptimize(balancer.pick(candidates, address, TimePoint{}));
 }
 BENCHMARK(pick_round_robin)->Arg(2)->Arg(16)->Arg(1000);
 

@@ -2,6 +2,7 @@
 
 #include "eplb/address.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -19,9 +20,22 @@ public:
     class Lease {
     public:
         Lease() noexcept = default;
+        /// Whatever its limit is.
         explicit Lease(Backend& backend) noexcept : backend_{&backend} {
-            backend.active_.fetch_add(1, std::memory_order_relaxed);
+            backend.active_.fetch_add(1);
             backend.attempts_.fetch_add(1, std::memory_order_relaxed);
+        }
+        /// Of nothing, if that would be one more than its max_connections().
+        [[nodiscard]] static Lease try_take(Backend& backend) noexcept {
+            const std::size_t limit = backend.max_connections();
+            std::size_t active = backend.active();
+            do {
+                if (limit != 0 && active >= limit) return {};
+            } while (!backend.active_.compare_exchange_weak(active, active + 1));
+            backend.attempts_.fetch_add(1, std::memory_order_relaxed);
+            Lease lease;
+            lease.backend_ = &backend;
+            return lease;
         }
         Lease(Lease&& other) noexcept : backend_{std::exchange(other.backend_, nullptr)} {}
         Lease& operator=(Lease&& other) noexcept {
@@ -29,7 +43,7 @@ public:
             return *this;
         }
         ~Lease() {
-            if (backend_ != nullptr) backend_->active_.fetch_sub(1, std::memory_order_relaxed);
+            if (backend_ != nullptr) backend_->active_.fetch_sub(1);
         }
         [[nodiscard]] Backend* get() const noexcept { return backend_; }
 
@@ -53,10 +67,30 @@ public:
         weight_.store(weight, std::memory_order_relaxed);
     }
 
-    /// Sessions connecting or connected to it now.
-    [[nodiscard]] std::size_t active() const noexcept {
-        return active_.load(std::memory_order_relaxed);
+    /// What balancers go by: the weight times its share, which is less than full_share while it
+    /// starts slowly. 0 only if the weight is.
+    [[nodiscard]] std::uint64_t effective_weight() const noexcept {
+        return std::uint64_t{weight()} * share_.load(std::memory_order_relaxed);
     }
+    static constexpr std::uint32_t full_share = 256;
+    void set_share(std::uint32_t share) noexcept {
+        share_.store(std::clamp(share, 1U, full_share), std::memory_order_relaxed);
+    }
+
+    /// Sessions at a time; 0: no limit. Those that it has stay when it is lowered.
+    [[nodiscard]] std::size_t max_connections() const noexcept {
+        return max_connections_.load(std::memory_order_relaxed);
+    }
+    void set_max_connections(std::size_t most) noexcept {
+        max_connections_.store(most, std::memory_order_relaxed);
+    }
+    [[nodiscard]] bool full() const noexcept {
+        const std::size_t most = max_connections();
+        return most != 0 && active() >= most;
+    }
+
+    /// Sessions connecting or connected to it now.
+    [[nodiscard]] std::size_t active() const noexcept { return active_.load(); }
     /// Sessions that were sent to it, ever.
     [[nodiscard]] std::uint64_t attempts() const noexcept {
         return attempts_.load(std::memory_order_relaxed);
@@ -72,6 +106,8 @@ private:
     std::string name_;
     Address address_;
     std::atomic<std::uint32_t> weight_;
+    std::atomic<std::uint32_t> share_{full_share};
+    std::atomic<std::size_t> max_connections_{0};
     std::atomic<std::size_t> active_{0};
     std::atomic<std::uint64_t> attempts_{0};
     std::atomic<std::uint64_t> failures_{0};

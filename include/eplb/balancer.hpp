@@ -2,6 +2,7 @@
 
 #include "eplb/address.hpp"
 #include "eplb/backend.hpp"
+#include "eplb/clock.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -10,20 +11,57 @@
 
 namespace eplb {
 
+/// The backends that a client can be given now. Filling it anew does not allocate.
+class Candidates {
+public:
+    /// Every index() of what will be added is below `index_end`. The place to allocate.
+    void prepare(std::size_t index_end) {
+        marks_.assign(index_end, 0);
+        round_ = 0;
+        backends_.clear();
+        backends_.reserve(index_end);
+    }
+    void clear() noexcept {
+        ++round_;
+        backends_.clear();
+    }
+    void add(Backend& backend) noexcept {
+        marks_[backend.index()] = round_;
+        backends_.push_back(&backend);
+    }
+
+    /// In the order of the configuration.
+    [[nodiscard]] std::span<Backend* const> all() const noexcept { return backends_; }
+    [[nodiscard]] bool empty() const noexcept { return backends_.empty(); }
+    [[nodiscard]] std::size_t size() const noexcept { return backends_.size(); }
+    /// `backend` is one of those that the balancer was prepared for. O(1).
+    [[nodiscard]] bool contains(const Backend& backend) const noexcept {
+        return round_ != 0 && marks_[backend.index()] == round_;
+    }
+
+private:
+    std::vector<Backend*> backends_;
+    std::vector<std::uint64_t> marks_;  // by index(): the round in which it was added last
+    std::uint64_t round_ = 0;
+};
+
 /// Decides which backend a client gets. Pure: no I/O and no clock of its own, so that a sequence of
-/// picks can be tested as a table. Policies derive from it.
+/// picks can be tested as a table. Policies derive from it. Each worker has a balancer of its own
+/// for every service, and one more for the backups: it belongs to one thread, but what it reads of
+/// a backend may change between two reads.
 class Balancer {
 public:
     virtual ~Balancer() = default;
 
-    /// Called before the first pick, and whenever the set of backends changed: every index() is
-    /// below `count`. The place to allocate.
-    virtual void prepare(std::size_t count) { static_cast<void>(count); }
+    /// Called before the first pick, and whenever the set of backends, or a weight, changed:
+    /// candidates will be some of `backends`, which all have a weight above 0. The place to
+    /// allocate, and to build tables.
+    virtual void prepare(std::span<Backend* const> backends) { static_cast<void>(backends); }
 
-    /// One of `candidates`, or nullptr when there is none to take. Candidates have a weight above 0
-    /// and were not tried for this client yet. Never allocates.
-    [[nodiscard]] virtual Backend* pick(std::span<Backend* const> candidates,
-                                        const Address& client) noexcept = 0;
+    /// One of `candidates`, which are not empty. They may take a session: those that are down, full,
+    /// or were tried for this client are not among them. Never allocates.
+    [[nodiscard]] virtual Backend* pick(const Candidates& candidates, const Address& client,
+                                        TimePoint now) noexcept = 0;
 };
 
 /// Each in turn, in proportion to the weights, and smoothly: 5:1:1 gives a a b a c a a, not a a a a
@@ -31,9 +69,9 @@ public:
 /// the total. O(candidates) per pick.
 class RoundRobin final : public Balancer {
 public:
-    void prepare(std::size_t count) override { credit_.resize(count, 0); }
-    [[nodiscard]] Backend* pick(std::span<Backend* const> candidates,
-                                const Address& client) noexcept override;
+    void prepare(std::span<Backend* const> backends) override;
+    [[nodiscard]] Backend* pick(const Candidates& candidates, const Address& client,
+                                TimePoint now) noexcept override;
 
 private:
     std::vector<std::int64_t> credit_;  // by index()

@@ -25,7 +25,7 @@ Service::Service(std::shared_ptr<const ServiceSpec> spec, std::size_t worker, Re
       timeouts_{spec_->timeouts},
       balancer_{std::make_unique<RoundRobin>()} {
     take_backends();
-    for (std::size_t i = 0; i < worker; ++i) static_cast<void>(pick({}, {}));
+    for (std::size_t i = 0; i < worker; ++i) static_cast<void>(pick({}, {}, {}));
 }
 
 void Service::update(std::shared_ptr<const ServiceSpec> spec, RelayContext& context) {
@@ -37,10 +37,10 @@ void Service::update(std::shared_ptr<const ServiceSpec> spec, RelayContext& cont
 }
 
 void Service::take_backends() {
-    candidates_.clear();
-    for (const auto& backend : spec_->usable) candidates_.push_back(backend.get());
-    remaining_.reserve(candidates_.size());
-    balancer_->prepare(spec_->index_end);
+    backends_.clear();
+    for (const auto& backend : spec_->usable) backends_.push_back(backend.get());
+    candidates_.prepare(spec_->index_end);
+    balancer_->prepare(backends_);
 }
 
 const Address* Service::next_source(int family) noexcept {
@@ -64,17 +64,19 @@ std::string Service::make_unique_id() {
 
 void Service::remove() noexcept {
     removed_ = true;
-    candidates_.clear();
+    backends_.clear();
 }
 
-Backend* Service::pick(const Address& client, std::span<const FailedAttempt> failed) noexcept {
-    if (failed.empty()) return balancer_->pick(candidates_, client);
-    remaining_.clear();
-    std::ranges::copy_if(candidates_, std::back_inserter(remaining_), [&](const Backend* backend) {
-        return std::ranges::none_of(
-            failed, [&](const FailedAttempt& attempt) { return attempt.backend.get() == backend; });
-    });
-    return balancer_->pick(remaining_, client);
+Backend* Service::pick(const Address& client, std::span<const FailedAttempt> failed,
+                       TimePoint now) noexcept {
+    candidates_.clear();
+    for (Backend* const backend : backends_) {
+        if (std::ranges::none_of(failed, [&](const FailedAttempt& attempt) {
+                return attempt.backend.get() == backend;
+            }))
+            candidates_.add(*backend);
+    }
+    return candidates_.empty() ? nullptr : balancer_->pick(candidates_, client, now);
 }
 
 bool Service::may_connect_to_itself(const Backend& backend) const noexcept {

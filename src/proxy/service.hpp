@@ -42,8 +42,8 @@ public:
 
     /// Whom the balancer gives to `client`, leaving out those that failed it; nullptr: nobody is
     /// left.
-    [[nodiscard]] Backend* pick(const Address& client,
-                                std::span<const FailedAttempt> failed) noexcept;
+    [[nodiscard]] Backend* pick(const Address& client, std::span<const FailedAttempt> failed,
+                                TimePoint now) noexcept;
 
     /// Whether a connection to `backend`, if nobody listens there, could be given the backend's own
     /// port as its local one, and so be connected to itself (simultaneous open, RFC 9293, 3.5).
@@ -57,8 +57,8 @@ private:
     RelayContext* context_;
     RelayTimeouts timeouts_;
     std::unique_ptr<Balancer> balancer_;
-    std::vector<Backend*> candidates_;
-    std::vector<Backend*> remaining_;  // scratch for pick()
+    std::vector<Backend*> backends_;
+    Candidates candidates_;  // of a pick()
     bool removed_ = false;
     std::uint64_t next_unique_id_ = 0;
     std::size_t next_source_ = 0;

@@ -182,7 +182,7 @@ Next Session::connect_to_next() noexcept {
     const Duration limit = service().connect_timeout();
     for (;;) {
         if (!failed().empty() && limit > Duration{0} && age() >= 2 * limit) return give_up();
-        Backend* const backend = service().pick(client_, failed());
+        Backend* const backend = service().pick(client_, failed(), host_.reactor().now());
         if (backend == nullptr) return give_up();
         backend_ = Backend::Lease{*backend};
         if (const std::optional<Next> next = connect_to_backend()) return *next;

@@ -2,7 +2,10 @@
 
 #include "support/catch.hpp"
 
+#include <atomic>
+#include <thread>
 #include <utility>
+#include <vector>
 
 using eplb::Address;
 using eplb::Backend;
@@ -64,4 +67,61 @@ TEST_CASE("backend: failures are counted", "[proxy][backend]") {
     backend.count_failure();
     backend.count_failure();
     CHECK(backend.failures() == 2);
+}
+
+TEST_CASE("backend: no lease beyond its limit", "[proxy][backend]") {
+    Backend backend{0, "a", Address::parse("10.0.0.3:1"), 1};
+    backend.set_max_connections(2);
+    Backend::Lease first = Backend::Lease::try_take(backend);
+    CHECK(first.get() == &backend);
+    CHECK_FALSE(backend.full());
+    const Backend::Lease second = Backend::Lease::try_take(backend);
+    CHECK(backend.full());
+    CHECK(Backend::Lease::try_take(backend).get() == nullptr);
+    CHECK(backend.active() == 2);
+    CHECK(backend.attempts() == 2);
+
+    first = {};
+    CHECK_FALSE(backend.full());
+    CHECK(Backend::Lease::try_take(backend).get() == &backend);
+
+    backend.set_max_connections(1);  // who is there stays
+    CHECK(backend.active() == 1);
+    CHECK(backend.full());
+    backend.set_max_connections(0);
+    CHECK(Backend::Lease::try_take(backend).get() == &backend);
+}
+
+TEST_CASE("backend: threads that take leases never hold more than the limit",
+          "[proxy][backend][threads]") {
+    Backend backend{0, "a", Address::parse("10.0.0.3:1"), 1};
+    backend.set_max_connections(3);
+    std::atomic<bool> exceeded{false};
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 4; ++i) {
+        threads.emplace_back([&] {
+            for (int round = 0; round < 20'000; ++round) {
+                const Backend::Lease lease = Backend::Lease::try_take(backend);
+                const Backend::Lease another = Backend::Lease::try_take(backend);
+                if (backend.active() > 3) exceeded = true;
+            }
+        });
+    }
+    for (std::thread& thread : threads) thread.join();
+    CHECK_FALSE(exceeded);
+    CHECK(backend.active() == 0);
+}
+
+TEST_CASE("backend: its effective weight is its weight, in finer units, and less at a slow start",
+          "[proxy][backend]") {
+    Backend backend{0, "a", Address::parse("10.0.0.3:1"), 3};
+    CHECK(backend.effective_weight() == 3 * Backend::full_share);
+    backend.set_share(64);
+    CHECK(backend.effective_weight() == 3 * 64);
+    backend.set_share(0);
+    CHECK(backend.effective_weight() == 3);
+    backend.set_share(1000);
+    CHECK(backend.effective_weight() == 3 * Backend::full_share);
+    backend.set_weight(0);
+    CHECK(backend.effective_weight() == 0);
 }

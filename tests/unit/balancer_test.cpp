@@ -21,16 +21,22 @@ public:
             const auto letter = static_cast<char>('a' + static_cast<int>(all_.size() % 26));
             all_.push_back(std::make_unique<Backend>(all_.size(), std::string(1, letter),
                                                      Address::parse("127.0.0.1:1"), weight));
-            candidates.push_back(all_.back().get());
+            all.push_back(all_.back().get());
         }
-        balancer.prepare(all_.size());
+        balancer.prepare(all);
+        candidates.prepare(all.size());
     }
 
-    std::string picks(int count) { return picks(count, candidates); }
+    Backend* pick(const std::vector<Backend*>& from) {
+        candidates.clear();
+        for (Backend* const backend : from) candidates.add(*backend);
+        return balancer.pick(candidates, client, {});
+    }
+    std::string picks(int count) { return picks(count, all); }
     std::string picks(int count, const std::vector<Backend*>& from) {
         std::string names;
         for (int i = 0; i < count; ++i) {
-            const Backend* const picked = balancer.pick(from, client);
+            const Backend* const picked = pick(from);
             names += picked == nullptr ? "-" : picked->name();
         }
         return names;
@@ -43,7 +49,8 @@ public:
     }
 
     RoundRobin balancer;
-    std::vector<Backend*> candidates;
+    std::vector<Backend*> all;
+    eplb::Candidates candidates;
     Address client = Address::parse("10.0.0.1:40000");
 
 private:
@@ -108,17 +115,17 @@ TEST_CASE("round robin: in the long run everybody gets their share, and soon",
     Backends backends{weights};
     std::map<const Backend*, std::uint64_t> picked;
     for (std::uint64_t round = 1; round <= 20 * total; ++round) {
-        ++picked[backends.balancer.pick(backends.candidates, backends.client)];
+        ++picked[backends.pick(backends.all)];
         for (std::size_t i = 0; i < weights.size(); ++i) {
             // At no time is anybody a whole turn away from the ideal share.
             const double ideal =
                 static_cast<double>(round * weights[i]) / static_cast<double>(total);
-            const auto real = static_cast<double>(picked[backends.candidates[i]]);
+            const auto real = static_cast<double>(picked[backends.all[i]]);
             REQUIRE(std::abs(real - ideal) < static_cast<double>(weights.size()));
         }
         if (round % total == 0) {
             for (std::size_t i = 0; i < weights.size(); ++i) {
-                REQUIRE(picked[backends.candidates[i]] == round / total * weights[i]);
+                REQUIRE(picked[backends.all[i]] == round / total * weights[i]);
             }
         }
     }
@@ -128,8 +135,8 @@ TEST_CASE("round robin: a thousand backends are each picked once in a thousand p
           "[proxy][balancer]") {
     Backends backends{std::vector<std::uint32_t>(1000, 3)};
     for (int round = 0; round < 2; ++round) {
-        for (Backend* const expected : backends.candidates) {
-            REQUIRE(backends.balancer.pick(backends.candidates, backends.client) == expected);
+        for (Backend* const expected : backends.all) {
+            REQUIRE(backends.pick(backends.all) == expected);
         }
     }
 }
@@ -146,7 +153,8 @@ TEST_CASE("round robin: more backends later leave the sequence of the old ones i
           "[proxy][balancer]") {
     Backends backends{{1, 1}};
     CHECK(backends.picks(1) == "a");
-    backends.balancer.prepare(10);
+    Backend late{9, "j", Address::parse("127.0.0.1:1"), 1};
+    backends.balancer.prepare(std::vector<Backend*>{backends.all[0], backends.all[1], &late});
     CHECK(backends.picks(3) == "bab");
 }
 
@@ -163,13 +171,43 @@ TEST_CASE("round robin: who asks makes no difference", "[proxy][balancer]") {
 TEST_CASE("balancer: a policy of one's own needs nothing but pick()", "[proxy][balancer]") {
     class First final : public eplb::Balancer {
     public:
-        [[nodiscard]] Backend* pick(std::span<Backend* const> candidates,
-                                    const Address&) noexcept override {
-            return candidates.empty() ? nullptr : candidates.front();
+        [[nodiscard]] Backend* pick(const eplb::Candidates& candidates, const Address&,
+                                    eplb::TimePoint) noexcept override {
+            return candidates.empty() ? nullptr : candidates.all().front();
         }
     };
     Backends backends{{1, 1}};
     First first;
-    first.prepare(2);
-    CHECK(first.pick(backends.candidates, backends.client) == backends.candidates[0]);
+    first.prepare(backends.all);
+    backends.candidates.clear();
+    CHECK(first.pick(backends.candidates, backends.client, {}) == nullptr);
+    backends.candidates.add(*backends.all[1]);
+    CHECK(first.pick(backends.candidates, backends.client, {}) == backends.all[1]);
+}
+
+TEST_CASE("candidates: those that were added since they were cleared", "[proxy][balancer]") {
+    const Backends backends{{1, 1, 1}};
+    eplb::Candidates candidates;
+    candidates.prepare(3);
+    const auto members = [&] {
+        std::string names;
+        for (const Backend* const backend : backends.all)
+            if (candidates.contains(*backend)) names += backend->name();
+        return names;
+    };
+    CHECK(members().empty());
+    candidates.clear();
+    CHECK(members().empty());
+    candidates.add(*backends.all[2]);
+    candidates.add(*backends.all[0]);
+    CHECK(members() == "ac");
+    CHECK(candidates.size() == 2);
+    CHECK(candidates.all()[0] == backends.all[2]);
+    candidates.clear();
+    CHECK(candidates.empty());
+    CHECK(members().empty());
+    candidates.add(*backends.all[1]);
+    CHECK(members() == "b");
+    candidates.prepare(3);
+    CHECK(members().empty());
 }
