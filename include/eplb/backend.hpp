@@ -89,6 +89,33 @@ public:
         return most != 0 && active() >= most;
     }
 
+    /// What an operator wants of it.
+    enum class Wanted : std::uint8_t {
+        up,
+        drain,        ///< no new sessions; those that it has go on
+        maintenance,  ///< no new sessions
+    };
+    [[nodiscard]] Wanted wanted() const noexcept {
+        return static_cast<Wanted>(state_.load(std::memory_order_relaxed) & wanted_mask);
+    }
+    void set_wanted(Wanted wanted) noexcept {
+        set_bits(wanted_mask, static_cast<std::uint8_t>(wanted));
+    }
+    /// Its checks say that it does not work.
+    [[nodiscard]] bool down() const noexcept { return has(down_bit); }
+    void set_down(bool down) noexcept { set_bits(down_bit, down ? down_bit : std::uint8_t{0}); }
+    /// It failed clients, and is left alone for a while.
+    [[nodiscard]] bool ejected() const noexcept { return has(ejected_bit); }
+    void set_ejected(bool ejected) noexcept {
+        set_bits(ejected_bit, ejected ? ejected_bit : std::uint8_t{0});
+    }
+    /// Sessions may be sent to it, if all is well: it is wanted and has a weight.
+    [[nodiscard]] bool enabled() const noexcept { return wanted() == Wanted::up && weight() > 0; }
+    /// And as far as is known, it works.
+    [[nodiscard]] bool usable() const noexcept {
+        return state_.load(std::memory_order_relaxed) == 0 && weight() > 0;
+    }
+
     /// Sessions connecting or connected to it now.
     [[nodiscard]] std::size_t active() const noexcept { return active_.load(); }
     /// Sessions that were sent to it, ever.
@@ -99,9 +126,34 @@ public:
     [[nodiscard]] std::uint64_t failures() const noexcept {
         return failures_.load(std::memory_order_relaxed);
     }
-    void count_failure() noexcept { failures_.fetch_add(1, std::memory_order_relaxed); }
+    /// Returns how many there were in a row by now.
+    std::uint32_t count_failure() noexcept {
+        failures_.fetch_add(1, std::memory_order_relaxed);
+        return failures_in_a_row_.fetch_add(1, std::memory_order_relaxed) + 1;
+    }
+    /// It answered. Returns whether it had failed just before.
+    bool count_success() noexcept {
+        if (failures_in_a_row_.load(std::memory_order_relaxed) == 0) return false;
+        return failures_in_a_row_.exchange(0, std::memory_order_relaxed) != 0;
+    }
+    [[nodiscard]] std::uint32_t failures_in_a_row() const noexcept {
+        return failures_in_a_row_.load(std::memory_order_relaxed);
+    }
 
 private:
+    static constexpr std::uint8_t wanted_mask = 3;
+    static constexpr std::uint8_t down_bit = 4;
+    static constexpr std::uint8_t ejected_bit = 8;
+
+    [[nodiscard]] bool has(std::uint8_t bit) const noexcept {
+        return (state_.load(std::memory_order_relaxed) & bit) != 0;
+    }
+    void set_bits(std::uint8_t mask, std::uint8_t bits) noexcept {
+        std::uint8_t state = state_.load(std::memory_order_relaxed);
+        while (!state_.compare_exchange_weak(
+            state, static_cast<std::uint8_t>((state & ~mask) | bits), std::memory_order_relaxed)) {}
+    }
+
     std::size_t index_;
     std::string name_;
     Address address_;
@@ -111,6 +163,8 @@ private:
     std::atomic<std::size_t> active_{0};
     std::atomic<std::uint64_t> attempts_{0};
     std::atomic<std::uint64_t> failures_{0};
+    std::atomic<std::uint32_t> failures_in_a_row_{0};
+    std::atomic<std::uint8_t> state_{0};
 };
 
 }  // namespace eplb

@@ -19,10 +19,20 @@ namespace eplb {
 
 // Plain values that say what a Proxy is to do. Nothing here opens or looks up anything.
 
+/// Nothing: as the process has it.
+struct UnixOwner {
+    std::optional<uid_t> user;
+    std::optional<gid_t> group;
+
+    friend bool operator==(const UnixOwner& a, const UnixOwner& b) noexcept = default;
+};
+
 struct BackendConfig {
     Address address;
     std::string name;  ///< for logs; empty: the address
     std::uint32_t weight = 1;
+    bool backup = false;                ///< gets sessions only while no other backend is usable
+    std::uint32_t max_connections = 0;  ///< sessions at a time; 0: no limit
 };
 
 /// What happens to the sessions of a backend or a listener that Proxy::apply() removed. It gets no
@@ -43,6 +53,18 @@ struct ProxyTlvConfig {
     friend bool operator==(const ProxyTlvConfig& a, const ProxyTlvConfig& b) noexcept = default;
 };
 
+/// What happens to clients who are more than a service may have, or come faster than they may.
+enum class OverLimit : std::uint8_t {
+    wait,   ///< they wait in the listeners' backlogs until it is their turn
+    reset,  ///< they are accepted and reset
+};
+
+/// What happens to clients while no backend works, as far as is known.
+enum class WhenAllDown : std::uint8_t {
+    try_all,  ///< they are sent to backends all the same: checks may be wrong, a reset is not better
+    refuse,   ///< they are reset
+};
+
 struct ServiceConfig {
     /// Tells Proxy::apply() which service is which.
     std::string name = "default";
@@ -51,10 +73,17 @@ struct ServiceConfig {
     /// For each attempt. No further backend is tried once twice this has gone by since the client
     /// came.
     Duration connect_timeout = std::chrono::seconds{5};
+    /// How many further backends a client may be sent to, each once, when the first one failed.
+    /// Nothing: all of them.
+    std::optional<std::size_t> retries;
     /// Zero: never.
     Duration idle_timeout{0};
     /// Without progress. Zero: never.
     Duration half_close_timeout = std::chrono::seconds{60};
+    /// As RelayTimeouts.
+    Duration max_lifetime{0};
+    std::uint32_t lifetime_jitter_percent = 10;
+    Duration dead_peer_timeout = std::chrono::seconds{120};
     /// Clients begin with a PROXY header, which says who they are; without one, and whoever is not
     /// in `trusted_proxies`, they are reset. The address that it says counts from then on.
     AcceptProxy accept_proxy = AcceptProxy::off;
@@ -65,6 +94,16 @@ struct ServiceConfig {
     /// Whoever is in `deny`, or not in `allow` if that says anything, is reset.
     std::vector<Cidr> allow;
     std::vector<Cidr> deny;
+    /// Sessions at a time; 0: no limit.
+    std::uint32_t max_connections = 0;
+    Rate connection_rate;
+    OverLimit over_limit = OverLimit::wait;
+    /// Clients that may wait for a backend when all that work have as many sessions as they may
+    /// have, in the order in which they came. Further ones are reset.
+    std::uint32_t queue = 1024;
+    /// How long each may wait. Zero: as long as it likes.
+    Duration queue_timeout = std::chrono::seconds{5};
+    WhenAllDown when_all_down = WhenAllDown::try_all;
     /// Of a client's IPv4 address, or the first 64 bits of its IPv6 address; who has more is reset.
     std::uint32_t max_connections_per_source = 0;  ///< 0: no limit
     Rate connection_rate_per_source;
@@ -86,8 +125,7 @@ struct ServiceConfig {
     std::vector<Address> sources;
     /// Who may connect to Unix sockets, and whose they are; nothing: as the process has it.
     std::optional<mode_t> unix_mode;
-    std::optional<uid_t> unix_owner;
-    std::optional<gid_t> unix_group;
+    UnixOwner unix_owner;
 };
 
 struct Config {

@@ -23,16 +23,21 @@ enum class EndReason : std::uint8_t {
     client_timeout,        ///< the client stopped answering: keepalive or retransmission gave up
     server_timeout,        ///< the server stopped answering
     idle,                  ///< no byte moved for the idle timeout
+    lifetime,              ///< it was as old as it may get
     half_close,            ///< one side finished and nothing moved for the half-close timeout
     connect_refused,       ///< the last backend tried refused
     connect_timeout,       ///< the last backend tried did not answer in time
     connect_unreachable,   ///< no way to the last backend tried
     connect_failed,        ///< connecting to the last backend tried failed in another way
     no_backend,            ///< there was none to try
+    backends_full,         ///< all had as many sessions as they may have, and so had the queue
+    queue_timeout,         ///< none of them had room in time
     local_error,           ///< this machine lacks something: descriptors, ports, memory, permission
     drain,                 ///< shut down before it was finished
     removed,               ///< its backend or listener was taken out of the configuration
     denied,                ///< the client's address is not allowed
+    service_connections,   ///< the service has as many sessions as it may have
+    service_rate,          ///< the service's clients connect more often than they may
     source_connections,    ///< the client's address has as many connections as it may have
     source_rate,           ///< the client's address connects more often than it may
     untrusted_proxy,       ///< a PROXY header was due, from somebody who is not trusted to send one
@@ -48,6 +53,14 @@ struct RelayTimeouts {
     Duration idle{0};
     /// The same once one side has finished or failed; zero: never.
     Duration half_close = std::chrono::seconds{60};
+    /// It ends when it is so old, whatever moves; zero: never.
+    Duration lifetime{0};
+    /// And up to this share of the lifetime earlier, each at another age: clients that came at once
+    /// do not all come back at once.
+    std::uint32_t lifetime_jitter_percent = 10;
+    /// A peer that has not acknowledged what was sent to it for so long is gone, and the session
+    /// broken. It is no matter how slowly a peer reads. Zero: never. Seen by sessions of a Proxy.
+    Duration dead_peer = std::chrono::seconds{120};
 };
 
 struct RelayResult {

@@ -31,6 +31,13 @@ struct IoResult {
     std::size_t bytes = 0;
 };
 
+/// What the kernel knows of a TCP peer; of TCP_INFO, tcp(7).
+struct PeerState {
+    bool unacknowledged = false;  ///< something was sent that it has not acknowledged
+    std::uint32_t silent_ms = 0;  ///< since it last acknowledged anything
+    std::uint32_t rtt_us = 0;     ///< smoothed round-trip time
+};
+
 // --- moving bytes
 
 /// recv(2).
@@ -71,6 +78,8 @@ struct IoResult {
 /// SIOCOUTQ, tcp(7): bytes that the peer has not acknowledged and still could. 0 for a connection
 /// that is dead, and when it cannot be told.
 [[nodiscard]] std::size_t unsent_bytes(int fd) noexcept;
+/// TCP_INFO. Returns an errno for what is no TCP socket.
+[[nodiscard]] int peer_state(int fd, PeerState& state) noexcept;
 /// shutdown(SHUT_WR): sends FIN after what is queued.
 int shutdown_write(int fd) noexcept;
 /// Makes close() send RST and drop what is queued: SO_LINGER with 0 seconds, socket(7).

@@ -134,6 +134,16 @@ std::size_t unsent_bytes(int fd) noexcept {
     return dead ? 0 : static_cast<std::size_t>(count);
 }
 
+int peer_state(int fd, PeerState& state) noexcept {
+    tcp_info info{};
+    socklen_t length = sizeof info;
+    if (::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) != 0) return errno;
+    state.unacknowledged = info.tcpi_unacked > 0;
+    state.silent_ms = info.tcpi_last_ack_recv;
+    state.rtt_us = info.tcpi_rtt;
+    return 0;
+}
+
 int shutdown_write(int fd) noexcept { return zero_or_errno(::shutdown(fd, SHUT_WR)); }
 
 void reset_on_close(int fd) noexcept {

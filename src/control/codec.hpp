@@ -89,6 +89,9 @@ struct DurationRange {
 /// chmod(1)'s octal digits, as a string; nothing stands for "default".
 [[nodiscard]] Codec<std::optional<mode_t>> mode_codec();
 
+/// chown(1)'s "user:group", either of which may be missing; nothing stands for "default".
+[[nodiscard]] Codec<UnixOwner> owner_codec();
+
 /// An array of networks, or one.
 [[nodiscard]] Codec<std::vector<Cidr>> networks_codec();
 /// An array of the words "crc32c", "unique_id" and "authority".

@@ -32,8 +32,11 @@ ServiceConfig resolve(const Service& service, Diagnostics& diagnostics) {
     for (const Section<BackendValues>& backend : service.backends) {
         const BackendValues& values = backend.values;
         for (const Address& address : look_up(values.address, diagnostics))
-            config.backends.push_back(
-                {.address = address, .name = values.name, .weight = values.weight});
+            config.backends.push_back({.address = address,
+                                       .name = values.name,
+                                       .weight = values.weight,
+                                       .backup = values.backup,
+                                       .max_connections = values.max_connections});
     }
     return config;
 }

@@ -117,6 +117,11 @@ KeyTable<ServiceValues> make_service_keys() {
             "A backend has to answer within this, or the next one is tried. No further backend "
             "is tried once twice this has gone by since the client came."),
         key<V>(
+            "retries", optional_count_codec(0, 1000),
+            [](auto& v) -> auto& { return v.config.retries; }, "",
+            "How many further backends a client is sent to, each once, when the first one fails to "
+            "answer. `\"auto\"` is all of them."),
+        key<V>(
             "idle_timeout", duration_codec(),
             [](auto& v) -> auto& { return v.config.idle_timeout; }, "--idle-timeout",
             "A session in which nothing moves for so long, either way, is reset. Off by default: "
@@ -127,6 +132,22 @@ KeyTable<ServiceValues> make_service_keys() {
             [](auto& v) -> auto& { return v.config.half_close_timeout; }, "--half-close-timeout",
             "The same, once one side has finished sending: a session whose client is gone may "
             "else stay for ever."),
+        key<V>(
+            "max_lifetime", duration_codec(),
+            [](auto& v) -> auto& { return v.config.max_lifetime; }, "",
+            "A session as old as this is reset, whatever moves: connection pools spread anew, and "
+            "credentials are asked for again."),
+        key<V>(
+            "max_lifetime_jitter", count_codec(0, 100),
+            [](auto& v) -> auto& { return v.config.lifetime_jitter_percent; }, "",
+            "In percent: each session may end so much earlier, one more and one less, so that those "
+            "that came together do not all come back together."),
+        key<V>(
+            "dead_peer_timeout", duration_codec({.least = 100ms, .most = 24h}),
+            [](auto& v) -> auto& { return v.config.dead_peer_timeout; }, "",
+            "A client or backend that has not acknowledged what was sent to it for so long is gone, "
+            "and its session is broken; the kernel would try for a quarter of an hour. One that "
+            "merely reads slowly, or not at all, acknowledges, and stays."),
         key<V>(
             "drain_timeout", duration_codec(),
             [](auto& v) -> auto& { return v.config.drain_timeout; }, "--drain-timeout",
@@ -178,6 +199,37 @@ KeyTable<ServiceValues> make_service_keys() {
         key<V>(
             "deny", networks_codec(), [](auto& v) -> auto& { return v.config.deny; }, "",
             "Clients from these networks are reset, even those that `allow` names."),
+        key<V>(
+            "max_connections", count_codec(0, 100'000'000),
+            [](auto& v) -> auto& { return v.config.max_connections; }, "",
+            "Sessions of the service at a time; 0 is no limit of its own."),
+        key<V>(
+            "connection_rate", rate_codec(),
+            [](auto& v) -> auto& { return v.config.connection_rate; }, "",
+            "How often clients may connect, all together, written as "
+            "`connection_rate_per_source` is."),
+        key<V>(
+            "over_limit",
+            choice_codec<OverLimit>({{"wait", OverLimit::wait}, {"reset", OverLimit::reset}}),
+            [](auto& v) -> auto& { return v.config.over_limit; }, "",
+            "What happens to clients beyond `max_connections` and `connection_rate`: they wait in "
+            "the listeners' backlogs until it is their turn, or are reset."),
+        key<V>(
+            "queue", count_codec(0, 100'000'000), [](auto& v) -> auto& { return v.config.queue; },
+            "",
+            "Clients that may wait when every backend that works has as many sessions as its "
+            "`max_connections` allows, in the order in which they came; further ones are reset."),
+        key<V>(
+            "queue_timeout", duration_codec(),
+            [](auto& v) -> auto& { return v.config.queue_timeout; }, "",
+            "How long a client waits in the `queue` before it is reset."),
+        key<V>(
+            "when_all_down",
+            choice_codec<WhenAllDown>(
+                {{"try_all", WhenAllDown::try_all}, {"refuse", WhenAllDown::refuse}}),
+            [](auto& v) -> auto& { return v.config.when_all_down; }, "",
+            "What happens to clients while no backend works, as far as is known: they are sent to "
+            "backends all the same, since checks may be wrong, or reset at once."),
         key<V>(
             "max_connections_per_source", count_codec(0, 100'000'000),
             [](auto& v) -> auto& { return v.config.max_connections_per_source; }, "",
@@ -255,6 +307,11 @@ KeyTable<ServiceValues> make_service_keys() {
             "unix_mode", mode_codec(), [](auto& v) -> auto& { return v.config.unix_mode; }, "",
             "Who may connect to the Unix sockets of `listen`: `\"0660\"` is their owner and its "
             "group. The default is what the umask leaves."),
+        key<V>(
+            "unix_owner", owner_codec(), [](auto& v) -> auto& { return v.config.unix_owner; }, "",
+            "Whose the Unix sockets of `listen` are: `\"user\"`, `\"user:group\"` or "
+            "`\":group\"`, names or numbers. The default is whoever runs eplb. Another user takes "
+            "CAP_CHOWN."),
     };
 }
 
@@ -289,6 +346,14 @@ KeyTable<BackendValues> make_backend_keys() {
             "weight", count_codec(0, most_weight), [](auto& v) -> auto& { return v.weight; }, "",
             "Its share of the connections, in proportion to the other weights. 0: no new "
             "connections, those that it has go on."),
+        key<V>(
+            "backup", boolean_codec(), [](auto& v) -> auto& { return v.backup; }, "",
+            "It gets connections only while no backend that is no backup works."),
+        key<V>(
+            "max_connections", count_codec(0, 100'000'000),
+            [](auto& v) -> auto& { return v.max_connections; }, "",
+            "Sessions at a time; further clients get other backends, or wait in the `queue`. 0 is "
+            "no limit."),
     };
 }
 

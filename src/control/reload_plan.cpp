@@ -147,11 +147,22 @@ private:
         for (const auto& [backend, before] : pairs) {
             if (before == nullptr) {
                 change("+ backend {}{} weight {}", label(*backend), of(service), backend->weight);
-            } else if (before->weight != backend->weight) {
-                change("~ service {}: backend {} weight {} -> {}", service.name, label(*backend),
-                       before->weight, backend->weight);
+            } else {
+                compare_backend(service, *before, *backend);
             }
         }
+    }
+
+    void compare_backend(const ServiceConfig& service, const BackendConfig& old,
+                         const BackendConfig& backend) {
+        const auto compare = [&](std::string_view what, auto before, auto after) {
+            if (before == after) return;
+            change("~ service {}: backend {} {} {} -> {}", service.name, label(backend), what,
+                   before, after);
+        };
+        compare("weight", old.weight, backend.weight);
+        compare("backup", old.backup, backend.backup);
+        compare("max_connections", old.max_connections, backend.max_connections);
     }
 
     void remove_backend(const ServiceConfig& service, const BackendConfig& backend) {

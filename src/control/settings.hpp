@@ -49,6 +49,8 @@ struct BackendValues {
     Endpoint address;
     std::string name;
     std::uint32_t weight = 1;
+    bool backup = false;
+    std::uint32_t max_connections = 0;  ///< 0: no limit
 };
 
 /// The library's defaults, but for the name: a service of a file is called by its first listener.

@@ -16,6 +16,12 @@ constexpr int most_doublings = 6;
 // For a survivor that takes nothing more, where the half-close timeout is off.
 constexpr Duration longest_flush = std::chrono::seconds{60};
 
+// Zero is never.
+TimePoint later(TimePoint from, Duration timeout) noexcept {
+    if (timeout == Duration{0} || timeout >= TimePoint::max() - from) return TimePoint::max();
+    return from + timeout;
+}
+
 // Why it broke: this machine could not go on, the peer fell silent, or somebody said no.
 EndReason reason_for(int error, EndReason reset, EndReason timeout) noexcept {
     switch (error) {
@@ -41,7 +47,8 @@ Duplex::Duplex(Reactor& reactor, Task& owner, RelayContext& context,
       timeouts_{timeouts},
       up_{client.watch, server.watch, context},
       down_{server.watch, client.watch, context},
-      last_progress_{reactor.now()} {}
+      started_{reactor.now()},
+      last_progress_{started_} {}
 
 void Duplex::begin(bool client_is_tcp, bool server_is_tcp) noexcept {
     if (client_is_tcp) up_.trust_short_reads();
@@ -95,8 +102,9 @@ Next Duplex::judge() noexcept {
         server.close();
         return Next::done;
     }
-    if (up_.state() == State::runnable || down_.state() == State::runnable) return Next::again;
-    return timed_out() ? Next::done : Next::wait;
+    if (timed_out()) return Next::done;
+    const bool runnable = up_.state() == State::runnable || down_.state() == State::runnable;
+    return runnable ? Next::again : Next::wait;
 }
 
 Next Duplex::client_broke(int error) noexcept {
@@ -162,25 +170,60 @@ bool Duplex::timed_out() noexcept {
         last_progress_ = reactor_.now();  // the end of a stream is progress too
     }
 
-    Duration limit = timeouts_.idle;
+    TimePoint due = later(last_progress_, timeouts_.idle);
     EndReason reason = EndReason::idle;
-    if (half_closed_ && timeouts_.half_close > Duration{0} &&
-        (limit == Duration{0} || timeouts_.half_close < limit)) {
-        limit = timeouts_.half_close;
-        reason = EndReason::half_close;
-    }
-    if (limit == Duration{0}) return false;
+    const auto consider = [&](TimePoint other, EndReason its_reason) {
+        if (other >= due) return;
+        due = other;
+        reason = its_reason;
+    };
+    if (half_closed_) consider(later(last_progress_, timeouts_.half_close), EndReason::half_close);
+    consider(end_of_life(), EndReason::lifetime);
+    if (due == TimePoint::max()) return false;
 
-    const Duration quiet = reactor_.now() - last_progress_;
-    if (timer.take_fired() && quiet >= limit) {
+    if (reactor_.now() >= due) {
         reset(reason);
         return true;
     }
-    if (!timer.armed() || limit < armed_for_) {
-        timer.start(limit - quiet);
-        armed_for_ = limit;
+    if (timer.take_fired() || !timer.armed() || due < armed_until_) {
+        timer.start_at(due);
+        armed_until_ = due;
     }
     return false;
+}
+
+TimePoint Duplex::end_of_life() const noexcept {
+    if (timeouts_.lifetime == Duration{0}) return TimePoint::max();
+    // Of those that began in the same turn each has another descriptor.
+    const auto seed = static_cast<std::uint64_t>(started_.time_since_epoch().count()) ^
+                      static_cast<std::uint64_t>(client.fd.get()) << 48;
+    const std::uint64_t share = (seed * 0x9e37'79b9'7f4a'7c15U >> 32) * 1000 >> 32;  // of 1000
+    const Duration most = timeouts_.lifetime / 100 * timeouts_.lifetime_jitter_percent;
+    return later(started_, timeouts_.lifetime - most / 1000 * static_cast<std::int64_t>(share));
+}
+
+Next Duplex::check_peers(Duration interval) noexcept {
+    if (timeouts_.dead_peer == Duration{0} || survivor_ != Survivor::none) return Next::wait;
+    if (is_gone(client, client_silent_rounds_, interval)) return client_broke(ETIMEDOUT);
+    if (is_gone(server, server_silent_rounds_, interval)) return server_broke(ETIMEDOUT);
+    return Next::wait;
+}
+
+// What is unacknowledged may have been sent just now, after an hour in which there was nothing to
+// acknowledge. But what was unacknowledged in one round, with no acknowledgement by the next, has
+// been so all the time between.
+bool Duplex::is_gone(const Side& side, std::uint16_t& silent_rounds,
+                     Duration interval) const noexcept {
+    sys::PeerState peer;
+    const bool silent = side.fd.valid() && sys::peer_state(side.fd.get(), peer) == 0 &&
+                        peer.unacknowledged &&
+                        std::chrono::milliseconds{peer.silent_ms} >= interval;
+    if (!silent) {
+        silent_rounds = 0;
+        return false;
+    }
+    if (silent_rounds < UINT16_MAX) ++silent_rounds;
+    return (silent_rounds - 1) * interval >= timeouts_.dead_peer || silent_rounds == UINT16_MAX;
 }
 
 }  // namespace eplb

@@ -24,6 +24,10 @@ class Reactor;
 ///   a destination failed      its side is broken; the flow that reads from it goes on until what
 ///                             was received is out; then reset the other
 ///   nothing moved for long    reset both
+///   it is as old as it may    reset both
+///   get
+///   check_peers() finds a     its side is broken
+///   peer gone
 ///
 /// A reset drops what the peer has not acknowledged yet, so it waits until the survivor's send
 /// queue is empty, or stops getting shorter.
@@ -50,9 +54,14 @@ public:
     void begin(bool client_is_tcp, bool server_is_tcp) noexcept;
     /// Moves bytes. Next::done: it is over, both sockets are closed, reason() says why.
     [[nodiscard]] Next step() noexcept;
+    /// Asks the kernel whether both peers still answer. To be called again and again, every
+    /// `interval`; a peer has to be silent for longer than the timeout in all of these calls. Next::done:
+    /// as step(). Otherwise step() goes on with what has to be done.
+    [[nodiscard]] Next check_peers(Duration interval) noexcept;
     /// Ends it now: closes both sockets, with a reset where a connection is left to reset.
     void reset(EndReason reason, int error = 0) noexcept;
 
+    [[nodiscard]] TimePoint started() const noexcept { return started_; }
     [[nodiscard]] EndReason reason() const noexcept { return reason_; }
     [[nodiscard]] int error() const noexcept { return error_; }
     [[nodiscard]] std::uint64_t bytes_up() const noexcept { return up_.bytes_moved(); }
@@ -75,6 +84,9 @@ private:
     [[nodiscard]] Next flush_survivor() noexcept;
     [[nodiscard]] bool one_side_ended() const noexcept;
     [[nodiscard]] bool timed_out() noexcept;
+    [[nodiscard]] TimePoint end_of_life() const noexcept;
+    [[nodiscard]] bool is_gone(const Side& side, std::uint16_t& silent_rounds,
+                               Duration interval) const noexcept;
 
     // The order of the members is such that nothing is wasted between them: every session has this.
     Reactor& reactor_;
@@ -82,12 +94,16 @@ private:
     const RelayTimeouts& timeouts_;
     Flow up_;
     Flow down_;
+    const TimePoint started_;
     TimePoint last_progress_;
-    Duration armed_for_{0};
+    TimePoint armed_until_;
     int error_ = 0;
     std::uint32_t unsent_ = UINT32_MAX;  // what the survivor had not acknowledged when last asked
     Survivor survivor_ = Survivor::none;
     EndReason reason_ = EndReason::drain;
+    // In how many calls of check_peers() each was silent, one after the other.
+    std::uint16_t client_silent_rounds_ = 0;
+    std::uint16_t server_silent_rounds_ = 0;
     bool half_closed_ = false;
     std::uint8_t flush_polls_ = 0;
 };

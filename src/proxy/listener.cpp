@@ -18,11 +18,14 @@ Listener::Listener(Reactor& reactor, std::uint32_t id, Frontend& frontend, Fd so
     : id_{id},
       frontend_{&frontend},
       handlers_{std::move(handlers)},
-      acceptor_{reactor, std::move(socket),
+      acceptor_{reactor,
+                std::move(socket),
                 [this](Fd client, const Address& peer) {
                     handlers_.on_accept(*this, std::move(client), peer);
                 },
-                [this](int error) { handlers_.on_shortage(*this, error); }, handlers_.places} {
+                [this](int error) { handlers_.on_shortage(*this, error); },
+                {.take = [this] { return handlers_.take_place(*this); },
+                 .give_back = [this] { handlers_.give_place_back(*this); }}} {
     struct stat status{};
     if (has_path(frontend.address) && ::lstat(frontend.address.path().c_str(), &status) == 0) {
         device_ = status.st_dev;

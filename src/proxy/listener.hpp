@@ -17,7 +17,8 @@ public:
     struct Handlers {
         std::function<void(Listener&, Fd client, const Address& peer)> on_accept;
         std::function<void(Listener&, int error)> on_shortage;
-        Acceptor::Places places;
+        std::function<bool(Listener&)> take_place;
+        std::function<void(Listener&)> give_place_back;
     };
 
     /// `socket` listens on the frontend's address; `id` is what FrontendSpec::socket says of it.

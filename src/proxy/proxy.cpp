@@ -216,10 +216,10 @@ private:
     // Nobody accepts, so nobody hands a socket over; then nobody tells of room; then they may go,
     // in any order.
     void stop_workers() noexcept {
-        first_->drop_listeners();
+        if (first_) first_->part();
         stopping_ = true;
         for (const auto& thread : threads_) {
-            thread->call([](Worker& worker) { worker.drop_listeners(); });
+            thread->call([](Worker& worker) { worker.part(); });
         }
         threads_.clear();
         first_.reset();
@@ -296,6 +296,7 @@ private:
             [](Worker& worker) {
                 worker.forget_removed();
                 worker.on_room();  // there may be more of it by now
+                worker.on_backend_room();
             },
             [] {});
         for (const auto& backend : draft.returned_backends) pardon(*backend);
@@ -407,7 +408,7 @@ private:
     Limits limits_;
     DescriptorBudget budget_;
     ShortageReport shortages_;
-    Roster roster_;
+    Roster roster_{[this] { on_room(); }};
     Worker::Shared shared_{.observer = observer_,
                            .budget = budget_,
                            .shortages = shortages_,

@@ -30,6 +30,13 @@ bool RateLimiter::try_take(TimePoint now) noexcept {
     }
 }
 
+void RateLimiter::give_back() noexcept {
+    const Duration interval = interval_.load(std::memory_order_relaxed);
+    TimePoint due = due_.load(std::memory_order_relaxed);
+    while (due != Pace::never &&
+           !due_.compare_exchange_weak(due, due - interval, std::memory_order_relaxed)) {}
+}
+
 void RateLimiter::set_rate(const Rate& rate) noexcept {
     const Pace pace{rate};
     interval_.store(pace.interval(), std::memory_order_relaxed);

@@ -71,6 +71,9 @@ public:
     /// Whether it may happen now. If so, it is counted.
     [[nodiscard]] bool try_take(TimePoint now) noexcept;
 
+    /// What was taken last did not happen.
+    void give_back() noexcept;
+
     /// From when on try_take() succeeds, if nobody else takes before; `now` if it would at once.
     [[nodiscard]] TimePoint next_free(TimePoint now) const noexcept {
         return pace().next_free(due_.load(std::memory_order_relaxed), now);

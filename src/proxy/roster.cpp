@@ -71,8 +71,8 @@ ListenOptions listen_options(const ServiceConfig& service) {
     options.fast_open = service.fast_open;
     options.defer_accept = service.defer_accept;
     options.mode = service.unix_mode;
-    options.owner = service.unix_owner;
-    options.group = service.unix_group;
+    options.owner = service.unix_owner.user;
+    options.group = service.unix_owner.group;
     return options;
 }
 
@@ -98,7 +98,13 @@ Roster::Draft Roster::draft(const Config& config) const {
         spec->id = known != 0 && !has_service(draft.generation, known) ? known : draft.next_id++;
         spec->name = service.name;
         spec->connect_timeout = service.connect_timeout;
-        spec->timeouts = {service.idle_timeout, service.half_close_timeout};
+        spec->retries = service.retries;
+        spec->when_all_down = service.when_all_down;
+        spec->timeouts = {.idle = service.idle_timeout,
+                          .half_close = service.half_close_timeout,
+                          .lifetime = service.max_lifetime,
+                          .lifetime_jitter_percent = service.lifetime_jitter_percent,
+                          .dead_peer = service.dead_peer_timeout};
         spec->relay = service.relay;
         spec->access = {CidrSet{service.allow}, CidrSet{service.deny},
                         CidrSet{service.trusted_proxies}};
@@ -124,13 +130,23 @@ void Roster::draft_limits(Draft& draft, const ServiceConfig& service, ServiceSpe
     options.max_connections_per_source = service.max_connections_per_source;
     options.connection_rate_per_source = service.connection_rate_per_source;
     for (const auto& old : generation_.services) {
-        if (old->id == spec.id) spec.source_limits = old->source_limits;
+        if (old->id != spec.id) continue;
+        spec.source_limits = old->source_limits;
+        spec.limits = old->limits;
+        spec.waiting_room = old->waiting_room;
     }
+    if (!spec.limits) spec.limits = std::make_shared<ServiceLimits>(on_room_);
+    if (!spec.waiting_room) spec.waiting_room = std::make_shared<WaitingRoom>();
+    spec.over_limit = service.over_limit;
+    spec.queue = service.queue;
+    spec.queue_timeout = service.queue_timeout;
+    draft.service_limits.emplace_back(
+        spec.limits, ServiceLimits::Options{service.max_connections, service.connection_rate});
     const bool limited =
         options.max_connections_per_source != 0 || !options.connection_rate_per_source.unlimited();
     if (!spec.source_limits && !limited) return;
     if (!spec.source_limits) spec.source_limits = std::make_shared<SourceLimits>(options);
-    draft.limits.emplace_back(spec.source_limits, options);
+    draft.source_limits.emplace_back(spec.source_limits, options);
 }
 
 void Roster::draft_backends(Draft& draft, const ServiceConfig& service, ServiceSpec& spec) const {
@@ -165,9 +181,10 @@ void Roster::draft_backends(Draft& draft, const ServiceConfig& service, ServiceS
             backend =
                 std::make_shared<Backend>(free_index, config.name, config.address, config.weight);
         }
-        if (config.weight > 0) spec.usable.push_back(backend);
+        if (config.weight > 0) (config.backup ? spec.backups : spec.primaries).push_back(backend);
         spec.index_end = std::max(spec.index_end, backend->index() + 1);
-        draft.backends.push_back({spec.id, std::move(backend), config.weight});
+        draft.backends.push_back(
+            {spec.id, std::move(backend), config.weight, config.max_connections});
     }
 }
 
@@ -215,10 +232,12 @@ void Roster::find_removed(Draft& draft) const {
 }
 
 void Roster::commit(const Draft& draft) {
-    for (const auto& [limits, options] : draft.limits) limits->set_options(options);
+    for (const auto& [limits, options] : draft.source_limits) limits->set_options(options);
+    for (const auto& [limits, options] : draft.service_limits) limits->set_options(options);
     std::vector<Known> backends;
     for (const auto& entry : draft.backends) {
         entry.backend->set_weight(entry.weight);
+        entry.backend->set_max_connections(entry.max_connections);
         const auto spec = std::ranges::find(draft.generation.services, entry.service,
                                             [](const auto& service) { return service->id; });
         backends.push_back({entry.service, (*spec)->name, entry.backend, false});

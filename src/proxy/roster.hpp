@@ -5,6 +5,7 @@
 #include "proxy/service_spec.hpp"
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -52,11 +53,17 @@ public:
             std::uint32_t service;
             std::shared_ptr<Backend> backend;
             std::uint32_t weight;
+            std::uint32_t max_connections;
         };
         std::vector<Entry> backends;
-        std::vector<std::pair<std::shared_ptr<SourceLimits>, SourceLimits::Options>> limits;
+        std::vector<std::pair<std::shared_ptr<SourceLimits>, SourceLimits::Options>> source_limits;
+        std::vector<std::pair<std::shared_ptr<ServiceLimits>, ServiceLimits::Options>>
+            service_limits;
         std::uint32_t next_id = 0;
     };
+
+    /// `on_room` is what the ServiceLimits of the roster's services is to call.
+    explicit Roster(std::function<void()> on_room = {}) : on_room_{std::move(on_room)} {}
 
     /// Throws std::invalid_argument for a configuration that makes no sense.
     [[nodiscard]] Draft draft(const Config& config) const;
@@ -83,6 +90,7 @@ private:
     void find_removed(Draft& draft) const;
     [[nodiscard]] const ServiceConfig& config_of(std::uint32_t service) const noexcept;
 
+    std::function<void()> on_room_;
     Config config_;
     Generation generation_;
     std::vector<Address> configured_;  // of the generation's frontends, in their order

@@ -19,17 +19,16 @@ EphemeralPorts EphemeralPorts::of_this_network() {
 }
 
 Service::Service(std::shared_ptr<const ServiceSpec> spec, std::size_t worker, RelayContext& context)
-    : spec_{std::move(spec)},
-      worker_{worker},
-      context_{&context},
-      timeouts_{spec_->timeouts},
-      balancer_{std::make_unique<RoundRobin>()} {
+    : spec_{std::move(spec)}, worker_{worker}, context_{&context}, timeouts_{spec_->timeouts} {
+    for (Tier* const tier : {&primaries_, &backups_})
+        tier->balancer = std::make_unique<RoundRobin>();
     take_backends();
     for (std::size_t i = 0; i < worker; ++i) static_cast<void>(pick({}, {}, {}));
 }
 
 void Service::update(std::shared_ptr<const ServiceSpec> spec, RelayContext& context) {
-    const bool same_backends = spec->usable == spec_->usable;
+    const bool same_backends =
+        spec->primaries == spec_->primaries && spec->backups == spec_->backups;
     spec_ = std::move(spec);
     context_ = &context;
     timeouts_ = spec_->timeouts;
@@ -37,10 +36,14 @@ void Service::update(std::shared_ptr<const ServiceSpec> spec, RelayContext& cont
 }
 
 void Service::take_backends() {
-    backends_.clear();
-    for (const auto& backend : spec_->usable) backends_.push_back(backend.get());
     candidates_.prepare(spec_->index_end);
-    balancer_->prepare(backends_);
+    const auto take = [](Tier& tier, const std::vector<std::shared_ptr<Backend>>& backends) {
+        tier.backends.clear();
+        for (const auto& backend : backends) tier.backends.push_back(backend.get());
+        tier.balancer->prepare(tier.backends);
+    };
+    take(primaries_, spec_->primaries);
+    take(backups_, spec_->backups);
 }
 
 const Address* Service::next_source(int family) noexcept {
@@ -64,19 +67,44 @@ std::string Service::make_unique_id() {
 
 void Service::remove() noexcept {
     removed_ = true;
-    backends_.clear();
+    primaries_.backends.clear();
+    backups_.backends.clear();
 }
 
-Backend* Service::pick(const Address& client, std::span<const FailedAttempt> failed,
-                       TimePoint now) noexcept {
+Service::Choice Service::pick(const Address& client, std::span<const FailedAttempt> failed,
+                              TimePoint now) noexcept {
+    const auto usable = [](const Backend& backend) { return backend.usable(); };
+    const auto enabled = [](const Backend& backend) { return backend.enabled(); };
+    if (const auto choice = pick_from(primaries_, usable, client, failed, now)) return *choice;
+    if (const auto choice = pick_from(backups_, usable, client, failed, now)) return *choice;
+    if (spec_->when_all_down == WhenAllDown::refuse) return {};
+    if (const auto choice = pick_from(primaries_, enabled, client, failed, now)) return *choice;
+    return pick_from(backups_, enabled, client, failed, now).value_or(Choice{});
+}
+
+// Nothing: none of them may be used for this client.
+template <class Predicate>
+std::optional<Service::Choice> Service::pick_from(Tier& tier, Predicate may_be_used,
+                                                  const Address& client,
+                                                  std::span<const FailedAttempt> failed,
+                                                  TimePoint now) noexcept {
+    const auto has_failed = [&](const Backend* backend) {
+        return std::ranges::any_of(
+            failed, [&](const FailedAttempt& attempt) { return attempt.backend.get() == backend; });
+    };
     candidates_.clear();
-    for (Backend* const backend : backends_) {
-        if (std::ranges::none_of(failed, [&](const FailedAttempt& attempt) {
-                return attempt.backend.get() == backend;
-            }))
+    bool some_are_full = false;
+    for (Backend* const backend : tier.backends) {
+        if (!may_be_used(*backend) || has_failed(backend)) continue;
+        if (backend->full()) {
+            some_are_full = true;
+        } else {
             candidates_.add(*backend);
+        }
     }
-    return candidates_.empty() ? nullptr : balancer_->pick(candidates_, client, now);
+    if (!candidates_.empty()) return Choice{tier.balancer->pick(candidates_, client, now), false};
+    if (some_are_full) return Choice{nullptr, true};
+    return std::nullopt;
 }
 
 bool Service::may_connect_to_itself(const Backend& backend) const noexcept {

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -40,24 +41,38 @@ public:
     /// For sessions that begin now.
     [[nodiscard]] RelayContext& relay_context() const noexcept { return *context_; }
 
-    /// Whom the balancer gives to `client`, leaving out those that failed it; nullptr: nobody is
-    /// left.
-    [[nodiscard]] Backend* pick(const Address& client, std::span<const FailedAttempt> failed,
-                                TimePoint now) noexcept;
+    struct Choice {
+        Backend* backend = nullptr;  ///< nullptr: nobody is left
+        bool all_full = false;       ///< but there will be room
+    };
+    /// Whom the balancer gives to `client`, leaving out those that failed it. Backups are for when
+    /// no other backend is usable, be it full or not.
+    [[nodiscard]] Choice pick(const Address& client, std::span<const FailedAttempt> failed,
+                              TimePoint now) noexcept;
 
     /// Whether a connection to `backend`, if nobody listens there, could be given the backend's own
     /// port as its local one, and so be connected to itself (simultaneous open, RFC 9293, 3.5).
     [[nodiscard]] bool may_connect_to_itself(const Backend& backend) const noexcept;
 
 private:
+    struct Tier {
+        std::vector<Backend*> backends;
+        std::unique_ptr<Balancer> balancer;
+    };
+
     void take_backends();
+    template <class Predicate>
+    [[nodiscard]] std::optional<Choice> pick_from(Tier& tier, Predicate may_be_used,
+                                                  const Address& client,
+                                                  std::span<const FailedAttempt> failed,
+                                                  TimePoint now) noexcept;
 
     std::shared_ptr<const ServiceSpec> spec_;
     std::size_t worker_;
     RelayContext* context_;
     RelayTimeouts timeouts_;
-    std::unique_ptr<Balancer> balancer_;
-    std::vector<Backend*> backends_;
+    Tier primaries_;
+    Tier backups_;
     Candidates candidates_;  // of a pick()
     bool removed_ = false;
     std::uint64_t next_unique_id_ = 0;

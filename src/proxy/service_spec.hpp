@@ -6,11 +6,14 @@
 #include "eplb/cidr.hpp"
 #include "eplb/config.hpp"
 #include "eplb/relay.hpp"
+#include "proxy/service_limits.hpp"
 #include "proxy/source_limits.hpp"
+#include "proxy/waiting_room.hpp"
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -47,14 +50,25 @@ struct ServiceSpec {
     RelayTimeouts timeouts;
     RelayMode relay = RelayMode::automatic;
     std::size_t pipe_bytes = 0;
+    /// Further backends that a client may be sent to when the first one failed; nothing: all.
+    std::optional<std::size_t> retries;
     AccessRules access;
+    /// As long as the service is there, its numbers may change, its counts stay.
+    std::shared_ptr<ServiceLimits> limits;
+    OverLimit over_limit = OverLimit::wait;
+    /// As long as the service is there.
+    std::shared_ptr<WaitingRoom> waiting_room;
+    std::size_t queue = 0;
+    Duration queue_timeout{0};
+    WhenAllDown when_all_down = WhenAllDown::try_all;
     /// Nothing: there are no such limits. Its numbers may change, its counts stay.
     std::shared_ptr<SourceLimits> source_limits;
     AcceptProxy accept_proxy = AcceptProxy::off;
     SendProxy send_proxy = SendProxy::off;
     ProxyTlvConfig proxy_tlvs;
-    /// Those with a weight.
-    std::vector<std::shared_ptr<Backend>> usable;
+    /// Those with a weight; `backups` only get clients when there is nobody else.
+    std::vector<std::shared_ptr<Backend>> primaries;
+    std::vector<std::shared_ptr<Backend>> backups;
     /// Every Backend::index() is below.
     std::size_t index_end = 0;
     EphemeralPorts ephemeral_ports;

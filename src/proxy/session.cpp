@@ -60,19 +60,24 @@ EndReason reason_of(const FailedAttempt& attempt) noexcept {
 
 }  // namespace
 
-Session::Session(SessionHost& host, Frontend& frontend, Fd client, const Address& peer)
+Session::Session(SessionHost& host, Frontend& frontend, Fd client, const Address& peer,
+                 Admission verdict)
     : host_{host},
       frontend_{frontend},
       client_{peer},
       duplex_{host.reactor(), *this, frontend.service.relay_context(), frontend.service.timeouts()},
-      accepted_{host.reactor().now()} {
+      verdict_{verdict} {
     duplex_.client.fd = std::move(client);
 }
+
+// Nobody may be called by a waiter that is gone.
+Session::~Session() { leave_waiting_room(); }
 
 Next Session::run() noexcept {
     switch (phase_) {
     case Phase::fresh: return begin();
     case Phase::greeting: return read_header();
+    case Phase::queued: return wait_on();
     case Phase::connecting: return check_connection();
     case Phase::starved: return try_again();
     case Phase::relaying: return duplex_.step();
@@ -111,6 +116,8 @@ Next Session::begin() noexcept {
     if (const int error = duplex_.client.watch.attach(duplex_.client.fd.get())) {
         return end(EndReason::local_error, error);
     }
+    if (verdict_ == Admission::too_many) return end(EndReason::service_connections);
+    if (verdict_ == Admission::too_fast) return end(EndReason::service_rate);
     return service().spec().accept_proxy == AcceptProxy::off ? admit() : expect_header();
 }
 
@@ -179,15 +186,87 @@ Session::Rare& Session::rare() {
 }
 
 Next Session::connect_to_next() noexcept {
-    const Duration limit = service().connect_timeout();
     for (;;) {
-        if (!failed().empty() && limit > Duration{0} && age() >= 2 * limit) return give_up();
-        Backend* const backend = service().pick(client_, failed(), host_.reactor().now());
-        if (backend == nullptr) return give_up();
-        backend_ = Backend::Lease{*backend};
+        if (!failed().empty() && !may_try_another()) return give_up();
+        // Nobody is served before those who wait already.
+        if (!service().spec().waiting_room->empty()) return wait_for_room();
+        const Service::Choice choice = service().pick(client_, failed(), host_.reactor().now());
+        if (choice.all_full) return wait_for_room();
+        if (choice.backend == nullptr) return give_up();
+        backend_ = Backend::Lease::try_take(*choice.backend);
+        if (backend_.get() == nullptr) continue;  // another worker was faster
         if (const std::optional<Next> next = connect_to_backend()) return *next;
     }
 }
+
+bool Session::may_try_another() const noexcept {
+    const std::optional<std::size_t> retries = service().spec().retries;
+    const Duration limit = service().connect_timeout();
+    const Duration waited = rare_ ? rare_->waited : Duration{0};
+    return (!retries || failed().size() <= *retries) &&
+           (limit == Duration{0} || age() - waited < 2 * limit);
+}
+
+// --- all backends are full
+
+Next Session::wait_for_room() noexcept {
+    const ServiceSpec& spec = service().spec();
+    Rare& own = rare();
+    if (!own.waiter) own.waiter.emplace(host_, *this);
+    if (!spec.waiting_room->enter(*own.waiter, spec.queue)) return end(EndReason::backends_full);
+    phase_ = Phase::queued;
+    own.queued_at = host_.reactor().now();
+    if (spec.queue_timeout > Duration{0}) duplex_.timer.start(spec.queue_timeout);
+    // Room may have come between our look at the backends and our entering.
+    host_.call_first(service());
+    return Next::wait;
+}
+
+Next Session::wait_on() noexcept {
+    if (duplex_.client.watch.failed()) return end(EndReason::client_rst);
+    if (client_left()) return end(EndReason::client_fin);
+    if (!service().spec().waiting_room->is_first(*rare_->waiter)) {
+        return duplex_.timer.take_fired() ? end(EndReason::queue_timeout) : Next::wait;
+    }
+    for (;;) {
+        const Service::Choice choice = service().pick(client_, failed(), host_.reactor().now());
+        if (choice.all_full)
+            return duplex_.timer.take_fired() ? end(EndReason::queue_timeout) : Next::wait;
+        if (choice.backend == nullptr) {
+            leave_waiting_room();
+            return give_up();
+        }
+        backend_ = Backend::Lease::try_take(*choice.backend);
+        if (backend_.get() != nullptr) break;
+    }
+    leave_waiting_room();
+    const std::optional<Next> next = connect_to_backend();
+    return next ? *next : connect_to_next();
+}
+
+// Whoever has sent something and finished wants the answer; whoever has sent nothing has given up.
+bool Session::client_left() const noexcept {
+    const Watch& watch = duplex_.client.watch;
+    if (!watch.hung_up()) return false;
+    std::byte first{};
+    return sys::peek(watch.fd(), {&first, 1}).status == sys::Io::eof;
+}
+
+void Session::leave_waiting_room() noexcept {
+    if (phase_ != Phase::queued) return;
+    phase_ = Phase::connecting;
+    rare_->waited += host_.reactor().now() - rare_->queued_at;
+    duplex_.timer.cancel();
+    service().spec().waiting_room->leave(*rare_->waiter);
+    host_.call_first(service());
+}
+
+void Session::release_backend() noexcept {
+    backend_ = {};
+    if (!service().spec().waiting_room->empty()) host_.call_first(service());
+}
+
+// --- connecting
 
 // Nothing: it failed at once, and counts as tried.
 std::optional<Next> Session::connect_to_backend() noexcept {
@@ -280,6 +359,7 @@ Next Session::connected() noexcept {
             return connect_to_next();
         }
     }
+    backend_.get()->count_success();
     connect_time_ = age();
     phase_ = Phase::relaying;
     if (settled_) keep_server_alive();
@@ -350,6 +430,13 @@ Next Session::try_again() noexcept {
     return next;
 }
 
+void Session::inspect(std::uint8_t round, Duration interval) noexcept {
+    inspected_in_ = round;
+    if (phase_ != Phase::relaying || duplex_.check_peers(interval) != Next::done) return;
+    phase_ = Phase::ended;
+    host_.reactor().schedule(*this);
+}
+
 void Session::settle() noexcept {
     settled_ = true;
     if (phase_ == Phase::relaying) keep_server_alive();
@@ -377,7 +464,7 @@ void Session::attempt_failed(int error) noexcept {
     rare().failed.push_back({backend.shared_from_this(), error});
     duplex_.timer.cancel();
     duplex_.server.close();
-    backend_ = {};
+    release_backend();
 }
 
 Next Session::give_up() noexcept {
@@ -387,6 +474,7 @@ Next Session::give_up() noexcept {
 
 Next Session::end(EndReason reason, int error) noexcept {
     if (phase_ != Phase::relaying) connect_time_ = age();
+    leave_waiting_room();
     phase_ = Phase::ended;
     duplex_.reset(reason, error);
     provided();
@@ -398,6 +486,6 @@ const std::vector<FailedAttempt>& Session::failed() const noexcept {
     return rare_ ? rare_->failed : none;
 }
 
-Duration Session::age() const noexcept { return host_.reactor().now() - accepted_; }
+Duration Session::age() const noexcept { return host_.reactor().now() - duplex_.started(); }
 
 }  // namespace eplb

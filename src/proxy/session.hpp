@@ -5,7 +5,9 @@
 #include "proxy/duplex.hpp"
 #include "proxy/frontend.hpp"
 #include "proxy/proxy_protocol.hpp"
+#include "proxy/service_limits.hpp"
 #include "proxy/source_limits.hpp"
+#include "proxy/waiting_room.hpp"
 
 #include <cstdint>
 #include <memory>
@@ -27,6 +29,9 @@ public:
     virtual void on_starved(Session& session, bool again, int error) noexcept = 0;
     /// A starved session got what it waited for, or waits no more.
     virtual void on_provided(Session& session) noexcept = 0;
+    /// A backend of `service` may have room for who waits, or whoever was to be called first has
+    /// left.
+    virtual void call_first(Service& service) noexcept = 0;
     virtual void on_session_start(const SessionStart& start) noexcept = 0;
     virtual void on_session_end(const SessionSummary& summary) noexcept = 0;
     /// The session is over, and is to be destroyed.
@@ -42,9 +47,12 @@ protected:
 ///   fresh      -> connecting   else
 ///   greeting   -> connecting   the header has come, and says who the client is
 ///   connecting -> connecting   the backend failed; another one is left that was not tried
+///   any of these -> queued    all backends that work have as many sessions as they may have
+///   queued     -> connecting  one of them has room, and nobody has waited for longer
 ///   connecting -> starved      no descriptor or memory for the backend's socket
 ///   starved    -> connecting   some came free, or a little time went by
 ///   connecting -> relaying     a backend answered
+///   fresh      -> ended        the service does not admit it
 ///   any        -> ended        nobody left to try; the client reset; told to reset
 ///
 /// No byte of the client is read before a backend answered, so trying another one loses nothing.
@@ -52,8 +60,12 @@ protected:
 /// wants the answer. Belongs to its host, which destroys it when it retires.
 class Session final : public Task, public ListHook<Session> {
 public:
-    /// `host` and `frontend` outlive the session, which begins in its first run().
-    Session(SessionHost& host, Frontend& frontend, Fd client, const Address& peer);
+    /// `host` and `frontend` outlive the session, which begins in its first run(). `verdict` is its
+    /// service's; whoever was not admitted is reset.
+    Session(SessionHost& host, Frontend& frontend, Fd client, const Address& peer,
+            Admission verdict);
+
+    ~Session();
 
     Next run() noexcept override;
     void retire() noexcept override;
@@ -61,17 +73,31 @@ public:
     /// It has turned out to be no short one: what a short one does not need is done now.
     void settle() noexcept;
     [[nodiscard]] Duration age() const noexcept;
+    /// Whether it counts in the limits of its service.
+    [[nodiscard]] bool admitted() const noexcept { return verdict_ == Admission::admitted; }
+    /// Looks whether its peers are still there. To be called every `interval`; `round` is another
+    /// number each time, but for 0.
+    void inspect(std::uint8_t round, Duration interval) noexcept;
+    [[nodiscard]] std::uint8_t inspected_in() const noexcept { return inspected_in_; }
     [[nodiscard]] Frontend& frontend() const noexcept { return frontend_; }
     /// The one that it is connected to, or being connected to; or nullptr.
     [[nodiscard]] const Backend* backend() const noexcept { return backend_.get(); }
 
-    /// Ends the wait of a starved session, for now: it tries again in its next run().
+    /// Ends the wait of a starved or a queued session, for now: it tries again in its next run().
     void wake() noexcept;
     /// Closes both connections with a reset; it is over in its next run().
     void reset(EndReason reason) noexcept;
 
 private:
-    enum class Phase : std::uint8_t { fresh, greeting, connecting, starved, relaying, ended };
+    enum class Phase : std::uint8_t {
+        fresh,
+        greeting,
+        queued,
+        connecting,
+        starved,
+        relaying,
+        ended
+    };
 
     // What few sessions have.
     struct Rare {
@@ -80,6 +106,9 @@ private:
         Address proxy;       // who sent it; or no address
         std::string unique_id;
         std::string_view problem;
+        std::optional<WaitingRoom::Waiter> waiter;
+        TimePoint queued_at;
+        Duration waited{0};  // for a backend with room
     };
 
     Next begin() noexcept;
@@ -92,6 +121,11 @@ private:
     [[nodiscard]] Address destination() const noexcept;
     Next try_again() noexcept;
     Next connect_to_next() noexcept;
+    Next wait_for_room() noexcept;
+    Next wait_on() noexcept;
+    [[nodiscard]] bool client_left() const noexcept;
+    void leave_waiting_room() noexcept;
+    void release_backend() noexcept;
     [[nodiscard]] std::optional<Next> connect_to_backend() noexcept;
     [[nodiscard]] int start_connecting(const Backend& backend) noexcept;
     [[nodiscard]] int prepare_socket(const Address& backend) noexcept;
@@ -107,6 +141,7 @@ private:
 
     [[nodiscard]] const std::vector<FailedAttempt>& failed() const noexcept;
     [[nodiscard]] Service& service() const noexcept { return frontend_.service; }
+    [[nodiscard]] bool may_try_another() const noexcept;
 
     SessionHost& host_;
     Frontend& frontend_;
@@ -115,12 +150,13 @@ private:
     Backend::Lease backend_;
     std::unique_ptr<Rare> rare_;
     SourceLimits::Ticket ticket_;
-    TimePoint accepted_;
     Duration connect_time_{0};
     Phase phase_ = Phase::fresh;
     bool woken_ = false;
     bool starving_ = false;  // the host was told so
     bool settled_ = false;
+    Admission verdict_;
+    std::uint8_t inspected_in_ = 0;
 };
 
 }  // namespace eplb

@@ -27,8 +27,8 @@ struct HashSecret {
 
 enum class Admission : std::uint8_t {
     admitted,
-    too_many,  ///< the source has as many connections as it may have
-    too_fast,  ///< the source connects more often than it may
+    too_many,  ///< there are as many connections as there may be
+    too_fast,  ///< they come more often than they may
 };
 
 /// How many connections a client of a service may have, and how often it may connect.

@@ -18,6 +18,12 @@ constexpr std::size_t tolerated_share = 16;
 // Four system calls each: a thousand clients who came at once do not hold everybody up together.
 constexpr int settled_per_turn = 32;
 
+// A system call or two each.
+constexpr int inspected_per_turn = 64;
+// A peer that is gone is found within the timeout and an eighth of it.
+constexpr int inspections_per_timeout = 8;
+constexpr Duration least_inspection_interval = std::chrono::milliseconds{10};
+
 // A client on its way to another worker. Should that one be gone before it looks, the client is
 // reset, as all of its clients are.
 struct Parcel {
@@ -67,6 +73,7 @@ void Worker::apply_services(const Generation& generation) {
             generation.services, [&](const auto& spec) { return spec->id == service->id(); });
         if (!stays) service->remove();
     }
+    inspector_.set_interval(inspection_interval());
 }
 
 void Worker::apply_frontends(const Generation& generation) {
@@ -104,15 +111,13 @@ void Worker::add_listener(const FrontendSpec& frontend, Fd socket) {
     listeners_.push_back(std::make_unique<Listener>(
         reactor_, frontend.socket, *find_frontend(frontend.id), std::move(socket),
         Listener::Handlers{
-            .on_accept =
-                [this](Listener& listener, Fd client, const Address& peer) {
-                    last_served_ = &listener;
-                    on_accept(listener.frontend(), std::move(client), peer);
-                },
+            .on_accept = [this](
+                             Listener& listener, Fd client,
+                             const Address& peer) { on_accept(listener, std::move(client), peer); },
             .on_shortage = [this](Listener& listener,
                                   int error) { on_accept_shortage(listener, error); },
-            .places = {[this] { return take_place(); },
-                       [this] { shared_.budget.return_session(); }}}));
+            .take_place = [this](Listener& listener) { return take_place(listener); },
+            .give_place_back = [this](Listener& listener) { give_place_back(listener); }}));
 }
 
 void Worker::forget_removed() noexcept {
@@ -161,6 +166,11 @@ RelayContext& Worker::context_for(const ServiceSpec& spec) {
 
 // --- ending
 
+void Worker::part() noexcept {
+    parted_ = true;
+    listeners_.clear();
+}
+
 void Worker::close_listeners() {
     for (const auto& listener : listeners_) listener->close();
 }
@@ -195,8 +205,37 @@ void Worker::post(std::function<void(Worker&)> fn) {
 
 // --- clients that come
 
-// A place is one of the proxy's sessions, whichever worker it will be on.
-bool Worker::take_place() noexcept {
+// A place is one of the service's sessions and of the proxy's, whichever worker it will be on.
+bool Worker::take_place(Listener& listener) noexcept {
+    Service& service = listener.frontend().service;
+    if (service.spec().over_limit == OverLimit::reset)
+        return take_descriptors();  // see on_accept()
+    if (!enter(service)) return false;
+    if (take_descriptors()) return true;
+    service.spec().limits->undo();
+    return false;
+}
+
+void Worker::give_place_back(Listener& listener) noexcept {
+    const ServiceSpec& spec = listener.frontend().service.spec();
+    if (spec.over_limit == OverLimit::wait) spec.limits->undo();
+    shared_.budget.return_session();
+}
+
+// Whoever may not enter yet waits in the backlog of this listener.
+bool Worker::enter(Service& service) noexcept {
+    ServiceLimits& limits = *service.spec().limits;
+    const TimePoint now = reactor_.now();
+    Admission verdict = limits.try_enter(now);
+    if (verdict == Admission::too_many) {
+        limits.want_room();
+        verdict = limits.try_enter(now);  // somebody may have left in between
+    }
+    if (verdict == Admission::too_fast) pacemaker_.wait_until(limits.next_free(now));
+    return verdict == Admission::admitted;
+}
+
+bool Worker::take_descriptors() noexcept {
     DescriptorBudget& budget = shared_.budget;
     if (!starved_.empty()) return false;
     if (budget.take_session()) return true;
@@ -208,14 +247,21 @@ bool Worker::take_place() noexcept {
     return false;
 }
 
-void Worker::on_accept(Frontend& frontend, Fd client, const Address& peer) {
+void Worker::on_accept(Listener& listener, Fd client, const Address& peer) {
+    last_served_ = &listener;
     accepted_.add();
+    Frontend& frontend = listener.frontend();
+    const ServiceSpec& spec = frontend.service.spec();
+    // Who may wait has entered before.
+    const Admission verdict = spec.over_limit == OverLimit::reset
+                                  ? spec.limits->try_enter(reactor_.now())
+                                  : Admission::admitted;
     Worker& worker = choose_worker();
     worker.load_.fetch_add(1);
     if (&worker == this) {
-        start_session(frontend, std::move(client), peer);
+        start_session(frontend, std::move(client), peer, verdict);
     } else {
-        hand_over(worker, frontend, std::move(client), peer);
+        hand_over(worker, frontend, std::move(client), peer, verdict);
     }
 }
 
@@ -229,24 +275,25 @@ Worker& Worker::choose_worker() noexcept {
     return own > least_load + least_load / tolerated_share ? *least : *this;
 }
 
-void Worker::hand_over(Worker& to, const Frontend& frontend, Fd client, const Address& peer) {
+void Worker::hand_over(Worker& to, const Frontend& frontend, Fd client, const Address& peer,
+                       Admission verdict) {
     // Shared only because std::function wants to be copied.
     const auto parcel = std::make_shared<Parcel>(std::move(client));
-    to.post([id = frontend.id, parcel, peer](Worker& worker) {
-        worker.receive(id, std::move(parcel->socket), peer);
+    to.post([id = frontend.id, parcel, peer, verdict](Worker& worker) {
+        worker.receive(id, std::move(parcel->socket), peer, verdict);
     });
 }
 
 // Every worker knows a frontend before the first one accepts for it, and forgets it after the last
 // one does.
-void Worker::receive(std::uint32_t frontend, Fd client, const Address& peer) {
+void Worker::receive(std::uint32_t frontend, Fd client, const Address& peer, Admission verdict) {
     Frontend* const own = find_frontend(frontend);
     assert(own != nullptr);
-    start_session(*own, std::move(client), peer);
+    start_session(*own, std::move(client), peer, verdict);
 }
 
-void Worker::start_session(Frontend& frontend, Fd client, const Address& peer) {
-    Session& session = memory_.create(*this, frontend, std::move(client), peer);
+void Worker::start_session(Frontend& frontend, Fd client, const Address& peer, Admission verdict) {
+    Session& session = memory_.create(*this, frontend, std::move(client), peer, verdict);
     ++frontend.sessions;
     add_young(session);
     // Now, not in the next turn: the backend is dialled before another client is accepted.
@@ -265,8 +312,59 @@ Next Worker::Settler::run() noexcept {
         Session& session = young.pop_front();
         session.settle();
         worker_.settled_.push_back(session);
+        worker_.inspector_.expect_a_session();
     }
     if (!young.empty()) timer_.start(settling_age - young.front().age());
+    return Next::wait;
+}
+
+void Worker::Pacemaker::wait_until(TimePoint when) noexcept {
+    if (timer_.armed() && due_ <= when) return;
+    due_ = when;
+    timer_.start_at(when);
+}
+
+Next Worker::Pacemaker::run() noexcept {
+    if (timer_.take_fired()) worker_.on_room();
+    return Next::wait;
+}
+
+// --- sessions that have settled
+
+Duration Worker::inspection_interval() const noexcept {
+    Duration least = Duration::max();
+    for (const auto& service : services_) {
+        const Duration timeout = service->timeouts().dead_peer;
+        if (timeout > Duration{0}) least = std::min(least, timeout / inspections_per_timeout);
+    }
+    return least == Duration::max() ? Duration{0} : std::max(least, least_inspection_interval);
+}
+
+void Worker::Inspector::set_interval(Duration interval) noexcept {
+    if (interval == interval_) return;
+    interval_ = interval;
+    in_round_ = false;
+    timer_.cancel();
+    if (!worker_.settled_.empty()) expect_a_session();
+}
+
+// Every session that was there when the round began is looked at once: it carries the round's
+// number then. The list goes round, so that it does not matter who leaves meanwhile.
+Next Worker::Inspector::run() noexcept {
+    if (timer_.take_fired()) {
+        in_round_ = true;
+        round_ = round_ == UINT8_MAX ? std::uint8_t{1} : static_cast<std::uint8_t>(round_ + 1);
+    }
+    if (!in_round_) return Next::wait;
+    IntrusiveList<Session>& settled = worker_.settled_;
+    for (int count = 0; !settled.empty() && settled.front().inspected_in() != round_; ++count) {
+        if (count == inspected_per_turn) return Next::again;
+        Session& session = settled.pop_front();
+        settled.push_back(session);
+        session.inspect(round_, interval_);
+    }
+    in_round_ = false;
+    if (!settled.empty()) timer_.start(interval_);
     return Next::wait;
 }
 
@@ -282,12 +380,33 @@ void Worker::on_session_end(const SessionSummary& summary) noexcept {
 
 void Worker::destroy(Session& session) noexcept {
     Frontend& frontend = session.frontend();
+    const bool admitted = session.admitted();
     memory_.destroy(session);
+    if (admitted) frontend.service.spec().limits->leave();
+    if (!frontend.service.spec().waiting_room->empty()) call_first(frontend.service);
     if (--frontend.sessions == 0 && frontend.may_be_forgotten) forget_unused();
     load_.fetch_sub(1);
     shared_.budget.return_session();
     on_room();
     shared_.on_session_gone();
+}
+
+void Worker::call_first(Service& service) noexcept {
+    const std::optional<WaitingRoom::First> first = service.spec().waiting_room->first();
+    if (!first || parted_) return;
+    auto& host = static_cast<Worker&>(*first->host);  // all hosts of a proxy are workers
+    if (&host == this) {
+        first->session->wake();
+    } else {
+        host.post([](Worker& worker) { worker.on_backend_room(); });
+    }
+}
+
+void Worker::on_backend_room() noexcept {
+    for (const auto& service : services_) {
+        const std::optional<WaitingRoom::First> first = service->spec().waiting_room->first();
+        if (first && first->host == this) first->session->wake();
+    }
 }
 
 // --- running out

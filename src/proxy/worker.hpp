@@ -70,8 +70,6 @@ public:
     void forget_removed() noexcept;
     /// Accepts what waits in the backlogs, and closes the listening sockets.
     void close_listeners();
-    /// Closes them as they are.
-    void drop_listeners() noexcept { listeners_.clear(); }
     /// Ends every session with a reset, in the next turn.
     void reset_sessions() noexcept;
     /// The same, of those that `wanted` says.
@@ -79,6 +77,10 @@ public:
     /// Descriptors or memory may have come free. Who was accepted first comes first: new clients
     /// wait while any session starves.
     void on_room() noexcept;
+    /// Backends may have room: the first who waits for one tries again, if it is one of ours.
+    void on_backend_room() noexcept;
+    /// Tells no other worker anything from now on; they may go.
+    void part() noexcept;
     /// Closes the idle pipes.
     void trim_pipes() noexcept;
 
@@ -96,17 +98,22 @@ public:
     Reactor& reactor() noexcept override { return reactor_; }
     void on_starved(Session& session, bool again, int error) noexcept override;
     void on_provided(Session& session) noexcept override;
+    void call_first(Service& service) noexcept override;
     void on_session_start(const SessionStart& start) noexcept override;
     void on_session_end(const SessionSummary& summary) noexcept override;
     void destroy(Session& session) noexcept override;
 
 private:
-    [[nodiscard]] bool take_place() noexcept;
-    void on_accept(Frontend& frontend, Fd client, const Address& peer);
+    [[nodiscard]] bool take_place(Listener& listener) noexcept;
+    void give_place_back(Listener& listener) noexcept;
+    [[nodiscard]] bool enter(Service& service) noexcept;
+    [[nodiscard]] bool take_descriptors() noexcept;
+    void on_accept(Listener& listener, Fd client, const Address& peer);
     [[nodiscard]] Worker& choose_worker() noexcept;
-    void hand_over(Worker& to, const Frontend& frontend, Fd client, const Address& peer);
-    void receive(std::uint32_t frontend, Fd client, const Address& peer);
-    void start_session(Frontend& frontend, Fd client, const Address& peer);
+    void hand_over(Worker& to, const Frontend& frontend, Fd client, const Address& peer,
+                   Admission verdict);
+    void receive(std::uint32_t frontend, Fd client, const Address& peer, Admission verdict);
+    void start_session(Frontend& frontend, Fd client, const Address& peer, Admission verdict);
     void add_young(Session& session) noexcept;
     void on_accept_shortage(Listener& listener, int error);
     void pause_listeners() noexcept;
@@ -119,6 +126,7 @@ private:
     void apply_services(const Generation& generation);
     void apply_frontends(const Generation& generation);
     void apply_listeners(const Generation& generation);
+    [[nodiscard]] Duration inspection_interval() const noexcept;
     [[nodiscard]] RelayContext& context_for(const ServiceSpec& spec);
 
     Reactor& reactor_;
@@ -147,13 +155,50 @@ private:
     };
     static constexpr Duration settling_age = std::chrono::seconds{1};
 
+    // Looks at every settled session, again and again, for peers that are gone.
+    class Inspector final : public Task {
+    public:
+        explicit Inspector(Worker& worker) noexcept
+            : worker_{worker}, timer_{worker.reactor_, *this} {}
+        /// Zero: not at all.
+        void set_interval(Duration interval) noexcept;
+        void expect_a_session() noexcept {
+            if (interval_ > Duration{0} && !timer_.armed()) timer_.start(interval_);
+        }
+        Next run() noexcept override;
+
+    private:
+        Worker& worker_;
+        Timer timer_;
+        Duration interval_{0};
+        std::uint8_t round_ = 1;
+        bool in_round_ = false;
+    };
+
+    // Lets the listeners go on when a service's rate allows for another client.
+    class Pacemaker final : public Task {
+    public:
+        explicit Pacemaker(Worker& worker) noexcept
+            : worker_{worker}, timer_{worker.reactor_, *this} {}
+        void wait_until(TimePoint when) noexcept;
+        Next run() noexcept override;
+
+    private:
+        Worker& worker_;
+        Timer timer_;
+        TimePoint due_;
+    };
+
     Slab<Session> memory_;
     // Every session is in one of these:
     IntrusiveList<Session> young_;
     IntrusiveList<Session> settled_;
     IntrusiveList<Session> starved_;  // waits for descriptors or memory
     Settler settler_{*this};
+    Inspector inspector_{*this};
+    Pacemaker pacemaker_{*this};
     const Listener* last_served_ = nullptr;
+    bool parted_ = false;
     Counter accepted_;
     std::atomic<std::size_t> load_{0};
     std::shared_ptr<Worker*> self_;  // who posts keeps a weak pointer

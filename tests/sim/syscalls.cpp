@@ -245,6 +245,13 @@ std::size_t unsent_bytes(int fd) noexcept {
     return bytes;
 }
 
+// The peers of this world acknowledge whatever reaches them.
+int peer_state(int fd, PeerState& state) noexcept {
+    auto* const socket = begin().file_as<Endpoint>(fd, "getsockopt");
+    state = {};
+    return finish("peer_state", fd, 0, socket == nullptr ? EBADF : 0);
+}
+
 int shutdown_write(int fd) noexcept {
     Kernel& kernel = begin();
     auto* const socket = kernel.file_as<Endpoint>(fd, "shutdown");

@@ -400,10 +400,11 @@ class Namespace:
         self.set("net/ipv4/tcp_rmem", "4096 65536 131072")
         self.set("net/ipv4/tcp_wmem", "4096 16384 131072")
 
-    def firewall(self, rules):
-        """nft rules for what goes out, one a line."""
-        lines = "\n".join(f"add rule inet t out {rule}" for rule in rules)
-        hook = "add table inet t\nadd chain inet t out { type filter hook output priority 0; }\n"
+    def firewall(self, rules, hook="output"):
+        """nft rules, one a line, for what goes out, or comes in (hook="input"). The kernel knows of what is dropped on
+        its way out, and does not count it as sent."""
+        lines = "\n".join(f"add rule inet t way {rule}" for rule in rules)
+        hook = f"add table inet t\nadd chain inet t way {{ type filter hook {hook} priority 0; }}\n"
         self.run("nft", "-f", "-", stdin="flush ruleset\n" + (hook + lines if rules else "") + "\n")
 
     @contextlib.contextmanager

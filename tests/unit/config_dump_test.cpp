@@ -91,7 +91,7 @@ TEST_CASE(
                                    "max_connections = \"auto\"                 # default\n"));
     CHECK_THAT(dumped, contains("\nconnect_timeout = \"5s\"                   # default\n"
                                 "idle_timeout = \"off\"                     # default\n"));
-    CHECK_THAT(dumped, ends_with("\nweight = 1                               # default\n"));
+    CHECK_THAT(dumped, ends_with("\nmax_connections = 0                      # default\n"));
 }
 
 TEST_CASE("config dump: a value comes from the file, from [defaults] or from an option",

@@ -74,7 +74,7 @@ const ServiceSpec& spec_of(const Roster& roster, std::string_view name) {
 
 std::shared_ptr<Backend> usable(const Roster& roster, std::string_view service,
                                 std::string_view name) {
-    for (const auto& candidate : spec_of(roster, service).usable) {
+    for (const auto& candidate : spec_of(roster, service).primaries) {
         if (candidate->name() == name) return candidate;
     }
     return nullptr;
@@ -123,8 +123,7 @@ TEST_CASE("roster: a draft says all of a service, and is nothing until it is com
     config.fast_open = 8;
     config.defer_accept = 9s;
     config.unix_mode = 0600;
-    config.unix_owner = 10;
-    config.unix_group = 11;
+    config.unix_owner = {10, 11};
     config.socket.mark = 12;
     config.sources = {Address::parse("10.0.0.9:0")};
     config.allow = {Cidr::parse("10.0.0.0/8")};
@@ -160,10 +159,10 @@ TEST_CASE("roster: a draft says all of a service, and is nothing until it is com
     CHECK(spec.source_limits == nullptr);
     // One without a weight has an index, and takes no sessions.
     CHECK(spec.index_end == 2);
-    REQUIRE(spec.usable.size() == 1);
-    CHECK(spec.usable[0]->name() == "a");
-    CHECK(spec.usable[0]->address() == a.address);
-    CHECK(spec.usable[0]->weight() == 1);
+    REQUIRE(spec.primaries.size() == 1);
+    CHECK(spec.primaries[0]->name() == "a");
+    CHECK(spec.primaries[0]->address() == a.address);
+    CHECK(spec.primaries[0]->weight() == 1);
 
     REQUIRE(draft.generation.frontends.size() == 2);
     for (std::size_t i = 0; i < 2; ++i) {
@@ -261,18 +260,18 @@ TEST_CASE("roster: a backend is known by its service, its name and its address",
 TEST_CASE("roster: two backends that are the same are two", "[proxy][roster]") {
     Roster roster;
     go_over(roster, one({a, a}));
-    const auto before = spec_of(roster, "db").usable;
+    const auto before = spec_of(roster, "db").primaries;
     REQUIRE(before.size() == 2);
     CHECK(before[0] != before[1]);
     CHECK(before[0]->index() != before[1]->index());
     go_over(roster, one({a, a, a}));
-    const auto after = spec_of(roster, "db").usable;
+    const auto after = spec_of(roster, "db").primaries;
     REQUIRE(after.size() == 3);
     CHECK(after[0] == before[0]);
     CHECK(after[1] == before[1]);
     CHECK(after[2]->index() == 2);
     const Roster::Draft draft = go_over(roster, one({a}));
-    CHECK(spec_of(roster, "db").usable.at(0) == before[0]);
+    CHECK(spec_of(roster, "db").primaries.at(0) == before[0]);
     CHECK(draft.removed_backends.size() == 2);
 }
 
@@ -288,7 +287,7 @@ TEST_CASE("roster: weights change when a draft is committed, and not before", "[
     const Roster::Draft draft = roster.draft(one({heavier, idle}));
     CHECK(first->weight() == 1);
     CHECK(second->weight() == 1);
-    REQUIRE(draft.generation.services.at(0)->usable.size() == 1);
+    REQUIRE(draft.generation.services.at(0)->primaries.size() == 1);
     CHECK(draft.generation.services[0]->index_end == 2);
     roster.commit(draft);
     CHECK(first->weight() == 7);
@@ -462,13 +461,13 @@ TEST_CASE("roster: no index below its end is there twice, whatever comes and goe
         go_over(roster, one(backends));
         const ServiceSpec& spec = spec_of(roster, "db");
         std::set<std::size_t> indexes;
-        for (const auto& each : spec.usable) {
+        for (const auto& each : spec.primaries) {
             CHECK(each->index() < spec.index_end);
             indexes.insert(each->index());
         }
         CHECK(indexes.size() == backends.size());
         CHECK(spec.index_end <= 16);
-        if (round % 3 == 0) leases.emplace_back(*spec.usable[0]);
+        if (round % 3 == 0) leases.emplace_back(*spec.primaries[0]);
         if (round % 7 == 0) leases.clear();
     }
 }
@@ -588,8 +587,8 @@ TEST_CASE("roster: of two services with one name, the first one is the old one",
             config_of({service("db", {"127.0.0.1:1"}, {a}), service("db", {"127.0.0.1:2"}, {a})}));
     CHECK(roster.generation().services.at(0)->id == id);
     CHECK(roster.generation().services.at(1)->id != id);
-    CHECK(roster.generation().services[0]->usable.at(0) !=
-          roster.generation().services[1]->usable.at(0));
+    CHECK(roster.generation().services[0]->primaries.at(0) !=
+          roster.generation().services[1]->primaries.at(0));
 }
 
 TEST_CASE("roster: what makes no sense is rejected, and everything is as it was",
@@ -649,7 +648,7 @@ TEST_CASE("roster: a service may be without backends where that was allowed", "[
     config.may_lack_backends = true;
     const Roster::Draft draft = go_over(roster, config);
     CHECK(draft.removed_backends.size() == 1);
-    CHECK(spec_of(roster, "db").usable.empty());
+    CHECK(spec_of(roster, "db").primaries.empty());
     CHECK(spec_of(roster, "db").index_end == 0);
     CHECK(roster.backends().empty());
 }

@@ -1,0 +1,88 @@
+#include "proxy/waiting_room.hpp"
+
+#include "support/catch.hpp"
+
+#include <array>
+#include <atomic>
+#include <optional>
+#include <thread>
+#include <vector>
+
+using eplb::Session;
+using eplb::SessionHost;
+using eplb::WaitingRoom;
+
+namespace {
+
+// Nobody looks into them here.
+SessionHost& host() {
+    static std::byte place{};
+    return reinterpret_cast<SessionHost&>(place);
+}
+Session& session(std::size_t number) {
+    static std::array<std::byte, 64> places{};
+    return reinterpret_cast<Session&>(places[number]);
+}
+
+}  // namespace
+
+TEST_CASE("waiting room: in the order in which they came", "[proxy][waiting_room]") {
+    WaitingRoom room;
+    CHECK(room.empty());
+    CHECK_FALSE(room.first());
+    WaitingRoom::Waiter a{host(), session(0)};
+    WaitingRoom::Waiter b{host(), session(1)};
+    WaitingRoom::Waiter c{host(), session(2)};
+    REQUIRE(room.enter(a, 3));
+    REQUIRE(room.enter(b, 3));
+    REQUIRE(room.enter(c, 3));
+    CHECK(room.size() == 3);
+    CHECK(room.is_first(a));
+    CHECK(room.first()->session == &session(0));
+    CHECK(room.first()->host == &host());
+    room.leave(b);
+    CHECK(room.is_first(a));
+    room.leave(a);
+    CHECK(room.is_first(c));
+    CHECK(room.first()->session == &session(2));
+    room.leave(a);  // has left
+    CHECK(room.size() == 1);
+    room.leave(c);
+    CHECK(room.empty());
+    CHECK_FALSE(room.is_first(c));
+}
+
+TEST_CASE("waiting room: takes no more than it has places", "[proxy][waiting_room]") {
+    WaitingRoom room;
+    WaitingRoom::Waiter a{host(), session(0)};
+    WaitingRoom::Waiter b{host(), session(1)};
+    CHECK_FALSE(room.enter(a, 0));
+    CHECK(room.empty());
+    REQUIRE(room.enter(a, 1));
+    CHECK_FALSE(room.enter(b, 1));
+    room.leave(b);  // was never in
+    CHECK(room.size() == 1);
+    REQUIRE(room.enter(b, 2));
+    room.leave(a);
+    room.leave(b);
+}
+
+TEST_CASE("waiting room: threads come and go", "[proxy][waiting_room][threads]") {
+    WaitingRoom room;
+    std::atomic<bool> wrong{false};
+    std::vector<std::thread> threads;
+    for (std::size_t i = 0; i < 4; ++i) {
+        threads.emplace_back([&, i] {
+            WaitingRoom::Waiter waiter{host(), session(i)};
+            for (int round = 0; round < 5'000; ++round) {
+                if (!room.enter(waiter, 3)) continue;
+                if (room.is_first(waiter) && room.first()->session != &session(i)) wrong = true;
+                if (room.size() > 3) wrong = true;
+                room.leave(waiter);
+            }
+        });
+    }
+    for (std::thread& thread : threads) thread.join();
+    CHECK_FALSE(wrong);
+    CHECK(room.empty());
+}
