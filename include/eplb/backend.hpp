@@ -1,6 +1,7 @@
 #pragma once
 
 #include "eplb/address.hpp"
+#include "eplb/latency.hpp"
 
 #include <algorithm>
 #include <atomic>
@@ -140,6 +141,10 @@ public:
         return failures_in_a_row_.load(std::memory_order_relaxed);
     }
 
+    /// How long it takes to connect and to answer; whoever sees that tells it.
+    [[nodiscard]] Latency& latency() noexcept { return latency_; }
+    [[nodiscard]] const Latency& latency() const noexcept { return latency_; }
+
 private:
     static constexpr std::uint8_t wanted_mask = 3;
     static constexpr std::uint8_t down_bit = 4;
@@ -165,6 +170,7 @@ private:
     std::atomic<std::uint64_t> failures_{0};
     std::atomic<std::uint32_t> failures_in_a_row_{0};
     std::atomic<std::uint8_t> state_{0};
+    Latency latency_;
 };
 
 }  // namespace eplb

@@ -125,3 +125,11 @@ TEST_CASE("backend: its effective weight is its weight, in finer units, and less
     backend.set_weight(0);
     CHECK(backend.effective_weight() == 0);
 }
+
+TEST_CASE("backend: who sees how long it takes tells its latency", "[proxy][backend]") {
+    Backend backend{0, "a", Address::parse("10.0.0.3:1"), 3};
+    const eplb::TimePoint now{std::chrono::hours{1}};
+    CHECK(backend.latency().at(now) == eplb::Duration{0});
+    backend.latency().observe(std::chrono::milliseconds{2}, now);
+    CHECK(backend.latency().at(now) > std::chrono::microseconds{1999});
+}
