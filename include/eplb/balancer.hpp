@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -72,9 +73,44 @@ public:
     void prepare(std::span<Backend* const> backends) override;
     [[nodiscard]] Backend* pick(const Candidates& candidates, const Address& client,
                                 TimePoint now) noexcept override;
+    /// For a policy that finds several equally good: whose turn it is among them.
+    [[nodiscard]] Backend* next(std::span<Backend* const> among) noexcept;
 
 private:
     std::vector<std::int64_t> credit_;  // by index()
 };
+
+/// The policies there are. Where weights are told of, effective_weight() is meant, which grows
+/// during a slow start, unless it says otherwise.
+enum class Balance : std::uint8_t {
+    /// RoundRobin.
+    round_robin,
+    /// The one with the fewest active sessions for its weight; of those who tie, each in turn, in
+    /// proportion to the weights. For sessions that last. O(candidates).
+    leastconn,
+    /// Two are drawn, in proportion to the weights, and the one with fewer active sessions for its
+    /// weight is picked. Nearly as even as leastconn, and proxies that do not know of each other's
+    /// sessions do not all pick the same one. O(candidates).
+    random,
+    /// The first in the order of the configuration: the next one gets sessions once all before it
+    /// are full. Weights do not matter. O(1).
+    first,
+    /// By the client's address, without its port: the same backend for as long as it can be had,
+    /// and on every proxy that has the same backends, in whatever order. Without one of N, about
+    /// 1/N of the clients, its own, are spread over the others. A Maglev table. Goes by weight(),
+    /// slow start or not. O(1) while most backends are candidates.
+    source_hash,
+    /// As source_hash, but nobody gets more than 125 % of their fair share of the active sessions:
+    /// the rest goes to others. A ring of hashes. O(candidates).
+    consistent,
+    /// The one with the lowest latency() times active sessions for its weight; in turn if several
+    /// are unknown. O(candidates), and dearer than the others.
+    least_time,
+    /// Two are drawn, as by `random`, and the one is picked that `least_time` would. O(candidates).
+    peak_ewma,
+};
+
+/// Two balancers with the same `seed` draw the same; those that draw nothing do not use it.
+[[nodiscard]] std::unique_ptr<Balancer> make_balancer(Balance policy, std::uint64_t seed);
 
 }  // namespace eplb

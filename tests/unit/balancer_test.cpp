@@ -1,15 +1,22 @@
 #include "eplb/balancer.hpp"
 
+#include "support/backend_set.hpp"
 #include "support/catch.hpp"
 
+#include <algorithm>
 #include <map>
 #include <memory>
+#include <random>
 #include <string>
 #include <vector>
 
 using eplb::Address;
 using eplb::Backend;
+using eplb::Balance;
+using eplb::make_balancer;
 using eplb::RoundRobin;
+using eplb::test::BackendSet;
+using eplb::test::client;
 
 namespace {
 
@@ -56,6 +63,10 @@ public:
 private:
     std::vector<std::unique_ptr<Backend>> all_;
 };
+
+constexpr Balance policies[] = {Balance::round_robin, Balance::leastconn,   Balance::random,
+                                Balance::first,       Balance::source_hash, Balance::consistent,
+                                Balance::least_time,  Balance::peak_ewma};
 
 }  // namespace
 
@@ -210,4 +221,134 @@ TEST_CASE("candidates: those that were added since they were cleared", "[proxy][
     CHECK(members() == "b");
     candidates.prepare(3);
     CHECK(members().empty());
+}
+
+TEST_CASE("first: the next one gets sessions once those before it are full", "[proxy][balancer]") {
+    BackendSet backends{{1, 100, 1}};
+    const auto balancer = make_balancer(Balance::first, 0);
+    balancer->prepare(backends.all);
+    for (Backend* const backend : backends.all) backend->set_max_connections(2);
+    std::string names;
+    for (int i = 0; i < 7; ++i) {
+        backends.candidates.clear();
+        for (Backend* const backend : backends.all)
+            if (!backend->full()) backends.candidates.add(*backend);
+        names += backends.sessions(*balancer, 1);
+    }
+    CHECK(names == "aabbcc-");
+}
+
+TEST_CASE("balancer: every policy, from nobody to a thousand, ends with the right one",
+          "[proxy][balancer]") {
+    for (const Balance policy : policies) {
+        INFO("policy " << static_cast<int>(policy));
+        const auto balancer = make_balancer(policy, 1);
+        REQUIRE(balancer != nullptr);
+
+        BackendSet none{{}};
+        balancer->prepare(none.all);
+        CHECK(balancer->pick(none.everybody(), client(1), {}) == nullptr);
+
+        BackendSet one{{7}};
+        balancer->prepare(one.all);
+        CHECK(balancer->pick(one.everybody(), client(1), {}) == one.all[0]);
+        CHECK(balancer->pick(one.those({}), client(1), {}) == nullptr);
+        CHECK(balancer->pick(one.everybody(), client(1), {}) == one.all[0]);
+
+        // As Service leaves out those that are full, down or draining.
+        BackendSet full{{1, 2, 3}};
+        balancer->prepare(full.all);
+        for (Backend* const backend : full.all) {
+            backend->set_max_connections(1);
+            full.hold(*backend);
+        }
+        full.candidates.clear();
+        for (Backend* const backend : full.all)
+            if (!backend->full()) full.candidates.add(*backend);
+        CHECK(balancer->pick(full.candidates, client(1), {}) == nullptr);
+        // And if it did not, because nobody has room: one of them.
+        CHECK(balancer->pick(full.everybody(), client(1), {}) != nullptr);
+        CHECK(balancer->pick(full.those({full.all[1]}), client(1), {}) == full.all[1]);
+
+        BackendSet many{std::vector<std::uint32_t>(1000, 3)};
+        balancer->prepare(many.all);
+        for (std::uint32_t i = 0; i < 50; ++i)
+            CHECK(balancer->pick(many.everybody(), client(i), {}) != nullptr);
+        CHECK(balancer->pick(many.those({many.all[999]}), client(1), {}) == many.all[999]);
+        CHECK(balancer->pick(many.those({}), client(1), {}) == nullptr);
+
+        balancer->prepare(one.all);
+        CHECK(balancer->pick(one.everybody(), client(1), {}) == one.all[0]);
+    }
+}
+
+TEST_CASE("balancer: weights that are gone by the time of the pick stop no policy",
+          "[proxy][balancer]") {
+    for (const Balance policy : policies) {
+        INFO("policy " << static_cast<int>(policy));
+        BackendSet backends{{1, 2, 3}};
+        const auto balancer = make_balancer(policy, 1);
+        balancer->prepare(backends.all);
+        for (Backend* const backend : backends.all) backend->set_weight(0);
+        for (std::uint32_t i = 0; i < 20; ++i)
+            CHECK(balancer->pick(backends.everybody(), client(i), {}) != nullptr);
+        backends[1].set_weight(1);
+        for (std::uint32_t i = 0; i < 20; ++i)
+            CHECK(balancer->pick(backends.everybody(), client(i), {}) != nullptr);
+    }
+}
+
+TEST_CASE("balancer: whatever weights, sessions and candidates there are, the pick is a candidate",
+          "[proxy][balancer]") {
+    std::mt19937 random{2026};
+    for (int round = 0; round < 30; ++round) {
+        std::vector<std::uint32_t> weights(1 + random() % 40);
+        const std::uint32_t heaviest = 1U << random() % 31;
+        for (std::uint32_t& weight : weights)
+            weight = static_cast<std::uint32_t>(1 + random() % heaviest);
+        BackendSet backends{weights};
+        for (Backend* const backend : backends.all) {
+            backend->set_share(1 + random() % Backend::full_share);
+            if (random() % 2 == 0) backends.hold(*backend, random() % 20);
+            if (random() % 2 == 0)
+                backend->latency().observe(eplb::Duration{random()}, eplb::TimePoint{});
+        }
+        for (const Balance policy : policies) {
+            INFO("policy " << static_cast<int>(policy) << " round " << round);
+            const auto balancer = make_balancer(policy, random());
+            balancer->prepare(backends.all);
+            for (std::uint32_t i = 0; i < 20; ++i) {
+                std::vector<Backend*> some;
+                for (Backend* const backend : backends.all)
+                    if (random() % 3 != 0) some.push_back(backend);
+                const eplb::TimePoint now{std::chrono::milliseconds{random() % 100'000}};
+                Backend* const picked = balancer->pick(
+                    backends.those(some), client(static_cast<std::uint32_t>(random())), now);
+                if (some.empty()) {
+                    REQUIRE(picked == nullptr);
+                } else {
+                    REQUIRE(std::ranges::count(some, picked) == 1);
+                }
+            }
+        }
+    }
+}
+
+TEST_CASE("balancer: with equal weights and nothing known, every policy but first is fair enough",
+          "[proxy][balancer]") {
+    for (const Balance policy : policies) {
+        if (policy == Balance::first) continue;
+        INFO("policy " << static_cast<int>(policy));
+        BackendSet backends{{2, 2, 2, 2}};
+        const auto balancer = make_balancer(policy, 3);
+        balancer->prepare(backends.all);
+        backends.everybody();
+        std::map<const Backend*, int> seen;
+        for (std::uint32_t i = 0; i < 4000; ++i)
+            ++seen[balancer->pick(backends.candidates, client(i * 7919), {})];
+        for (const Backend* const backend : backends.all) {
+            CHECK(seen[backend] > 750);
+            CHECK(seen[backend] < 1250);
+        }
+    }
 }
