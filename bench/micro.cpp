@@ -19,6 +19,7 @@
 #include <fcntl.h>
 #include <memory>
 #include <netinet/tcp.h>
+#include <string>
 #include <string_view>
 #include <sys/socket.h>
 #include <utility>
@@ -108,24 +109,104 @@ void run_ready_tasks(benchmark::State& state) {
 }
 BENCHMARK(run_ready_tasks)->Arg(1)->Arg(64)->Arg(1000);
 
-void pick_round_robin(benchmark::State& state) {
+// Backends with weights of 1 to 3, all of them candidates.
+struct Crowd {
+    explicit Crowd(std::int64_t count) {
+        for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) {
+            const auto weight = static_cast<std::uint32_t>(1 + i % 3);
+            std::string name = "b";
+            name += std::to_string(i);
+            backends.push_back(std::make_unique<Backend>(i, std::move(name),
+                                                         Address::parse("127.0.0.1:3306"), weight));
+            all.push_back(backends.back().get());
+            all.back()->latency().observe(std::chrono::microseconds{200 + i}, TimePoint{});
+        }
+        candidates.prepare(all.size());
+        candidates.clear();
+        for (Backend* const backend : all) candidates.add(*backend);
+    }
+
     std::vector<std::unique_ptr<Backend>> backends;
     std::vector<Backend*> all;
-    const Address address = Address::parse("127.0.0.1:3306");
-    for (std::size_t i = 0; i < static_cast<std::size_t>(state.range(0)); ++i) {
-        const auto weight = static_cast<std::uint32_t>(1 + i % 3);
-        backends.push_back(std::make_unique<Backend>(i, "", address, weight));
-        all.push_back(backends.back().get());
-    }
     Candidates candidates;
-    candidates.prepare(all.size());
-    candidates.clear();
-    for (Backend* const backend : all) candidates.add(*backend);
-    RoundRobin balancer;
-    balancer.prepare(all);
-    for (auto _ : state) benchmark::DoNotOptimize(balancer.pick(candidates, address, TimePoint{}));
+};
+
+// A session for each pick, which lasts until range(0) others came.
+void pick(benchmark::State& state, Balance policy) {
+    Crowd crowd{state.range(0)};
+    const std::unique_ptr<Balancer> balancer = make_balancer(policy, 1);
+    balancer->prepare(crowd.all);
+    std::vector<Address> clients;
+    for (int i = 0; i < 1024; ++i) {
+        std::string text = "10.0.";
+        text += std::to_string(i / 256) + "." + std::to_string(i % 256) + ":1";
+        clients.push_back(Address::parse(text));
+    }
+    std::vector<Backend::Lease> sessions(crowd.all.size());
+    std::size_t turn = 0;
+    for (auto _ : state) {
+        Backend* const picked =
+            balancer->pick(crowd.candidates, clients[turn % clients.size()], TimePoint{});
+        sessions[turn % sessions.size()] = Backend::Lease{*picked};
+        ++turn;
+    }
 }
-BENCHMARK(pick_round_robin)->Arg(2)->Arg(16)->Arg(1000);
+BENCHMARK_CAPTURE(pick, round_robin, Balance::round_robin)->Arg(2)->Arg(16)->Arg(1000);
+BENCHMARK_CAPTURE(pick, leastconn, Balance::leastconn)->Arg(2)->Arg(16)->Arg(1000);
+BENCHMARK_CAPTURE(pick, random, Balance::random)->Arg(2)->Arg(16)->Arg(1000);
+BENCHMARK_CAPTURE(pick, first, Balance::first)->Arg(2)->Arg(16)->Arg(1000);
+BENCHMARK_CAPTURE(pick, source_hash, Balance::source_hash)->Arg(2)->Arg(16)->Arg(1000);
+BENCHMARK_CAPTURE(pick, consistent, Balance::consistent)->Arg(2)->Arg(16)->Arg(1000);
+BENCHMARK_CAPTURE(pick, least_time, Balance::least_time)->Arg(2)->Arg(16)->Arg(1000);
+BENCHMARK_CAPTURE(pick, peak_ewma, Balance::peak_ewma)->Arg(2)->Arg(16)->Arg(1000);
+
+// The table of a new service.
+void build_table(benchmark::State& state, Balance policy) {
+    const Crowd crowd{state.range(0)};
+    for (auto _ : state) make_balancer(policy, 1)->prepare(crowd.all);
+}
+BENCHMARK_CAPTURE(build_table, source_hash, Balance::source_hash)
+    ->Arg(2)
+    ->Arg(16)
+    ->Arg(1000)
+    ->Unit(benchmark::kMicrosecond);
+BENCHMARK_CAPTURE(build_table, consistent, Balance::consistent)
+    ->Arg(2)
+    ->Arg(16)
+    ->Arg(1000)
+    ->Unit(benchmark::kMicrosecond);
+
+// Of a service that was reloaded, with the backends that it had.
+void keep_table(benchmark::State& state, Balance policy) {
+    const Crowd crowd{state.range(0)};
+    const std::unique_ptr<Balancer> balancer = make_balancer(policy, 1);
+    balancer->prepare(crowd.all);
+    for (auto _ : state) balancer->prepare(crowd.all);
+}
+BENCHMARK_CAPTURE(keep_table, source_hash, Balance::source_hash)
+    ->Arg(1000)
+    ->Unit(benchmark::kMicrosecond);
+
+// The heaviest weight there is beside 999 of the lightest: the most rounds that Maglev can need.
+void build_lopsided_table(benchmark::State& state, Balance policy) {
+    const Crowd crowd{1000};
+    for (Backend* const backend : crowd.all) backend->set_weight(1);
+    crowd.all[0]->set_weight(0xffff'ffff);
+    for (auto _ : state) make_balancer(policy, 1)->prepare(crowd.all);
+}
+BENCHMARK_CAPTURE(build_lopsided_table, source_hash, Balance::source_hash)
+    ->Unit(benchmark::kMicrosecond);
+
+void observe_latency(benchmark::State& state) {
+    Latency latency;
+    TimePoint now{std::chrono::hours{1}};
+    for (auto _ : state) {
+        now += std::chrono::microseconds{10};
+        latency.observe(std::chrono::microseconds{300}, now);
+        benchmark::DoNotOptimize(latency.at(now));
+    }
+}
+BENCHMARK(observe_latency);
 
 // --- the data path, on loopback: most of it is the kernel's
 
