@@ -287,8 +287,9 @@ void session_set_up_and_tear_down(benchmark::State& state) {
     Quiet observer;
     const Socket backend = listen_on_loopback();
     Config config;
-    config.services.push_back({.listen = {Address::parse("127.0.0.1:0")},
-                               .backends = {{.address = backend.address, .name = {}}}});
+    ServiceConfig& service = config.services.emplace_back();
+    service.listen = {Address::parse("127.0.0.1:0")};
+    service.backends = {{.address = backend.address, .name = {}}};
     config.max_connections = 16;
     Proxy proxy{reactor, config, observer};
     const Address front = proxy.listen_addresses().front();
