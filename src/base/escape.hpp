@@ -10,4 +10,7 @@ namespace eplb {
 /// able to write fields, or lines, into a log.
 [[nodiscard]] std::string escaped(std::string_view text);
 
+/// The same, but blanks stay: for text that a log has between quotes.
+[[nodiscard]] std::string escaped_phrase(std::string_view text);
+
 }  // namespace eplb
