@@ -1,0 +1,403 @@
+#include "health/checker.hpp"
+
+#include "base/duration.hpp"
+#include "base/socket_options.hpp"
+#include "base/sys.hpp"
+#include "eplb/reactor.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <fmt/format.h>
+#include <netinet/in.h>
+#include <span>
+#include <system_error>
+#include <tuple>
+#include <utility>
+
+namespace eplb::health {
+namespace {
+
+using Outcome = CheckResult::Outcome;
+
+// What a server may send behind its answer, like the body of a page, before we stop being polite.
+constexpr std::size_t farewell_bytes = std::size_t{64} * 1024;
+constexpr Duration shortest_interval = std::chrono::milliseconds{1};
+
+// The server, or the way to it, is at fault; as for the sessions of clients.
+bool is_servers_fault(int error, bool is_unix) noexcept {
+    switch (error) {
+    case ECONNREFUSED:
+    case ETIMEDOUT:
+    case ECONNRESET:
+    case ECONNABORTED:
+    case EHOSTUNREACH:
+    case EHOSTDOWN:
+    case ENETUNREACH:
+    case ENETDOWN:
+    case ENOENT: return true;
+    case EAGAIN: return is_unix;  // its backlog is full; elsewhere: no port left, connect(2)
+    default: return false;
+    }
+}
+
+bool is_shortage(int error) noexcept { return error == ENOBUFS || error == ENOMEM; }
+
+std::string text_of(int error) { return std::generic_category().message(error); }
+
+// What is asked, without when and how often.
+auto question(const CheckConfig& config) {
+    return std::tie(config.type, config.address, config.port, config.send, config.expect,
+                    config.user, config.database, config.password, config.path, config.host,
+                    config.statuses);
+}
+
+// splitmix64: even a seed of 0, or seeds in a row, give sequences that have nothing in common.
+std::uint64_t next_random(std::uint64_t& state) noexcept {
+    std::uint64_t z = state += 0x9e3779b97f4a7c15U;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9U;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebU;
+    return z ^ (z >> 31);
+}
+
+}  // namespace
+
+Checker::Checker(Reactor& reactor, Options options, OnResult on_result)
+    : reactor_{reactor},
+      backend_{std::move(options.backend)},
+      config_{std::move(options.config)},
+      route_{std::move(options.route)},
+      on_result_{std::move(on_result)},
+      state_{config_.rise, config_.fall},
+      random_{options.seed},
+      watch_{reactor, *this},
+      timer_{reactor, *this} {
+    if (config_.type != CheckConfig::Type::none) timer_.start(options.offset);
+}
+
+Checker::~Checker() {
+    if (destroyed_ != nullptr) *destroyed_ = true;
+    reset();
+}
+
+void Checker::set_config(CheckConfig config) {
+    const bool same_question = question(config) == question(config_);
+    const Duration old_interval = config_.interval;
+    state_.set_limits(config.rise, config.fall);
+    if (same_question) {
+        config_ = std::move(config);
+        if (config_.type != CheckConfig::Type::none && phase_ == Phase::idle &&
+            config_.interval != old_interval && timer_.armed() && next_start_ != TimePoint{}) {
+            next_start_ = started_ + next_interval();
+            timer_.start_at(next_start_);
+        }
+        return;
+    }
+    reset();
+    result_.reset();
+    probe_.reset();  // it looks at config_
+    timer_.cancel();
+    phase_ = Phase::idle;
+    config_ = std::move(config);
+    state_.forget_streak();
+    due_ = config_.type != CheckConfig::Type::none;
+    if (due_) return reactor_.schedule(*this);
+    state_.reset();
+}
+
+void Checker::check_now() noexcept {
+    if (config_.type == CheckConfig::Type::none) return;
+    if (phase_ == Phase::connecting || phase_ == Phase::talking) return;
+    due_ = true;
+    reactor_.schedule(*this);
+}
+
+Next Checker::run() {
+    switch (phase_) {
+    case Phase::idle:
+        if (timer_.take_fired() || due_) begin();
+        break;
+    case Phase::connecting: check_connection(); break;
+    case Phase::talking: talk(); break;
+    case Phase::leaving: leave(); break;
+    }
+    return result_ ? Next::done : Next::wait;
+}
+
+void Checker::retire() noexcept {
+    if (!result_) return;  // a change of the configuration took it back
+    const CheckResult result = std::move(*result_);
+    result_.reset();
+    // Whoever destroys the checker in this call must not destroy what is being called.
+    const OnResult on_result = std::exchange(on_result_, {});
+    bool destroyed = false;
+    destroyed_ = &destroyed;
+    if (on_result) on_result(result);
+    if (destroyed) return;
+    destroyed_ = nullptr;
+    on_result_ = on_result;
+    reactor_.schedule(*this);  // a farewell, or what was asked for in the call
+}
+
+void Checker::begin() {
+    due_ = false;
+    started_ = reactor_.now();
+    target_ = config_.target(backend_);
+    probe_ = make_probe(config_, target_);
+    outgoing_.clear();
+    received_.clear();
+    received_bytes_ = 0;
+    has_sent_ = has_finished_ = false;
+    send_error_ = 0;
+    timer_.start(config_.timeout);
+    phase_ = Phase::connecting;
+
+    const Failure failure = start_connecting();
+    if (failure.error == EINPROGRESS) return;
+    if (failure.error == 0) return connected();
+    broken(failure.what, failure.error);
+}
+
+// 0: connected. EINPROGRESS: the watch will tell.
+Checker::Failure Checker::start_connecting() {
+    const int fd = sys::socket(target_.family());
+    if (fd < 0) return {-fd, "socket"};
+    fd_.reset(fd);
+    if (const Failure failure = prepare_socket(); failure.error != 0) return failure;
+
+    sockaddr_storage raw{};
+    const socklen_t length = target_.to_sockaddr(raw);
+    const int result = sys::connect(fd, raw, length);
+    if (result != 0 && result != EINPROGRESS) return {result, "connect"};
+    // Not before: epoll(7) reports a hang-up for a socket that was never connected.
+    if (const int error = watch_.attach(fd)) return {error, "epoll"};
+    return {result, "connect"};
+}
+
+Checker::Failure Checker::prepare_socket() {
+    if (target_.is_unix()) return {};
+    if (route_.socket.no_delay) set_no_delay(fd_);
+    SocketOptions options = route_.socket;
+    options.transparent = false;  // there is no client whose address it could have
+    if (const OptionFailure failure = eplb::set_route(fd_, options, target_.family()))
+        return {failure.error, failure.option};
+    const Address* const source = next_source();
+    if (source == nullptr) return {};
+    // The kernel chooses the port when it knows where to, ip(7).
+    static_cast<void>(sys::set_option(fd_.get(), SOL_IP, IP_BIND_ADDRESS_NO_PORT, 1));
+    sockaddr_storage raw{};
+    const socklen_t length = source->with_port(0).to_sockaddr(raw);
+    return {sys::bind(fd_.get(), raw, length), "source"};
+}
+
+const Address* Checker::next_source() noexcept {
+    for (std::size_t tried = 0; tried < route_.sources.size(); ++tried) {
+        const Address& source = route_.sources[next_source_++ % route_.sources.size()];
+        if (source.family() == target_.family()) return &source;
+    }
+    return nullptr;
+}
+
+void Checker::check_connection() {
+    // Who has answered did so in time, even if it is we who are late to look.
+    if (!watch_.writable()) {
+        if (timer_.take_fired()) time_out();
+        return;
+    }
+    int error = 0;
+    // Of a connection that stands the kernel reports EPOLLOUT alone.
+    if (watch_.hung_up()) error = sys::take_error(watch_.fd());
+    if (error == 0 && watch_.failed()) error = ECONNABORTED;
+    if (error == 0 && is_connected_to_itself()) error = ECONNREFUSED;
+    if (error == 0) return connected();
+    broken("connect", error);
+}
+
+bool Checker::is_connected_to_itself() const noexcept {
+    if (target_.is_unix()) return false;
+    sockaddr_storage raw{};
+    socklen_t length = sizeof raw;
+    return sys::local_address(fd_.get(), raw, length) == 0 && Address::from(raw, length) == target_;
+}
+
+void Checker::connected() {
+    phase_ = Phase::talking;
+    if (route_.preamble) {
+        sockaddr_storage raw{};
+        socklen_t length = sizeof raw;
+        if (const int error = sys::local_address(fd_.get(), raw, length))
+            return broken("getsockname", error);
+        outgoing_ = route_.preamble(Address::from(raw, length), target_);
+        has_sent_ = !outgoing_.empty();
+    }
+    if (!apply(probe_->begin())) talk();
+}
+
+void Checker::talk() {
+    for (;;) {
+        flush();
+        if (!watch_.readable()) break;
+        if (read_answer()) return;
+    }
+    if (timer_.take_fired()) time_out();
+}
+
+// A server that takes nothing more may have said why.
+void Checker::flush() noexcept {
+    while (!outgoing_.empty()) {
+        const sys::IoResult sent = sys::send(fd_.get(), std::as_bytes(std::span{outgoing_}));
+        if (sent.status == sys::Io::would_block) return watch_.clear_writable();
+        if (sent.status != sys::Io::moved) {
+            send_error_ = sent.error;
+            outgoing_.clear();
+            return watch_.assume_readable();
+        }
+        outgoing_.erase(0, sent.bytes);
+    }
+}
+
+// Whether the check is over.
+bool Checker::read_answer() {
+    std::array<char, max_probe_bytes> buffer;
+    const std::size_t room = max_probe_bytes - received_bytes_;
+    const sys::IoResult got =
+        sys::recv(fd_.get(), std::as_writable_bytes(std::span{buffer}.first(room)));
+    switch (got.status) {
+    case sys::Io::moved: break;
+    case sys::Io::would_block:
+        watch_.clear_readable();
+        if (send_error_ == 0) return false;
+        broken("send", send_error_);
+        return true;
+    case sys::Io::error: broken("receive", got.error); return true;
+    case sys::Io::eof:
+        close();
+        conclude(Outcome::failed,
+                 fmt::format("closed by the server while waiting for {}", probe_->awaited()),
+                 Ending::reset);
+        return true;
+    }
+    received_.append(buffer.data(), got.bytes);
+    received_bytes_ += got.bytes;
+    if (advance()) return true;
+    if (received_bytes_ < max_probe_bytes) return false;
+    conclude(Outcome::failed,
+             fmt::format("{} bytes without {}", max_probe_bytes, probe_->awaited()), Ending::reset);
+    return true;
+}
+
+// Whether the check is over.
+bool Checker::advance() {
+    while (!received_.empty()) {
+        ProbeStep step = probe_->read(received_);
+        const std::size_t consumed = step.consumed;
+        received_.erase(0, consumed);
+        if (apply(std::move(step))) return true;
+        if (consumed == 0) return false;
+    }
+    return false;
+}
+
+// Whether the check is over.
+bool Checker::apply(ProbeStep step) {
+    outgoing_ += step.send;
+    has_sent_ = has_sent_ || !outgoing_.empty();
+    if (step.verdict == ProbeStep::Verdict::undecided) return false;
+    // A reset overtakes what the server has not read.
+    if (step.ending == Ending::reset && has_sent_ && received_bytes_ == 0)
+        step.ending = Ending::finish;
+    const bool good = step.verdict == ProbeStep::Verdict::passed;
+    conclude(good ? Outcome::passed : Outcome::failed, std::move(step.cause), step.ending);
+    return true;
+}
+
+void Checker::broken(const char* what, int error) {
+    const bool talking = phase_ == Phase::talking;
+    const bool local = talking ? is_shortage(error) : !is_servers_fault(error, target_.is_unix());
+    std::string cause = fmt::format("{}: {}", what, text_of(error));
+    if (talking) cause += fmt::format(" while waiting for {}", probe_->awaited());
+    conclude(local ? Outcome::local_error : Outcome::failed, std::move(cause), Ending::reset);
+}
+
+void Checker::time_out() {
+    const bool talking = phase_ == Phase::talking;
+    conclude(Outcome::failed,
+             fmt::format("timeout after {} while {}{}", format_duration(config_.timeout),
+                         talking ? "waiting for " : "connecting",
+                         talking ? probe_->awaited() : std::string_view{}),
+             Ending::reset);
+}
+
+void Checker::conclude(Outcome outcome, std::string cause, Ending ending) {
+    const bool good = outcome == Outcome::passed;
+    std::optional<Transition> transition;
+    if (outcome != Outcome::local_error) transition = state_.count(good, cause);
+    result_ = CheckResult{.outcome = outcome,
+                          .cause = std::move(cause),
+                          .duration = reactor_.now() - started_,
+                          .transition = std::move(transition)};
+    next_start_ = started_ + next_interval();
+    probe_.reset();
+    received_ = {};
+    received_bytes_ = 0;
+    ending_ = ending;
+    if (ending == Ending::reset) {
+        reset();
+        return rest();
+    }
+    phase_ = Phase::leaving;
+    timer_.start_at(std::min(started_ + config_.timeout, next_start_));
+}
+
+void Checker::leave() {
+    if (timer_.take_fired() || due_) {
+        reset();
+        return rest();
+    }
+    flush();
+    if (outgoing_.empty() && ending_ == Ending::finish && !std::exchange(has_finished_, true))
+        static_cast<void>(sys::shutdown_write(fd_.get()));
+
+    std::array<std::byte, 4096> thrown_away;
+    while (watch_.readable()) {
+        const sys::IoResult got = sys::recv(fd_.get(), thrown_away);
+        if (got.status == sys::Io::would_block) {
+            watch_.clear_readable();
+            break;
+        }
+        received_bytes_ += got.bytes;
+        if (got.status == sys::Io::moved && received_bytes_ < farewell_bytes) continue;
+        if (got.status == sys::Io::moved) reset();
+        close();
+        return rest();
+    }
+}
+
+// Until the next check.
+void Checker::rest() {
+    phase_ = Phase::idle;
+    outgoing_ = {};
+    timer_.start_at(next_start_);
+    if (due_) reactor_.schedule(*this);
+}
+
+void Checker::close() noexcept {
+    watch_.detach();
+    fd_.reset();
+}
+
+void Checker::reset() noexcept {
+    if (fd_.valid()) sys::reset_on_close(fd_.get());
+    close();
+}
+
+Duration Checker::next_interval() noexcept {
+    Duration interval = config_.interval;
+    if (state_.changing()) interval = std::min(interval, config_.fast_interval);
+    interval = std::max(interval, shortest_interval);
+    static constexpr std::uint64_t steps = 2001;
+    const auto step = static_cast<std::int64_t>(next_random(random_) % steps) - 1000;
+    return interval + interval / 10'000 * step;
+}
+
+}  // namespace eplb::health
