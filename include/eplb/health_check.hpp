@@ -17,7 +17,8 @@ struct CheckConfig {
         none,  ///< nobody is asked
         /// A connection that stands is enough. Not for MySQL and MariaDB: they count each one as a
         /// failed handshake, and after max_connect_errors of them (100) refuse every client of this
-        /// machine with error 1129, until somebody logs in before that.
+        /// machine with error 1129, until somebody logs in before that. It is left with a reset,
+        /// which PostgreSQL 15 logs each time ("could not receive data from client").
         tcp,
         /// Sends `send`, and wants `expect` among the first 4 KiB of the answer. With an empty
         /// `expect` it is enough that the connection stands and `send` was taken.
@@ -36,7 +37,8 @@ struct CheckConfig {
         /// user away or does not know the database is alive; who cannot take connections (SQLSTATE
         /// 53xxx, 57xxx, and anything else unheard of) is not. Seen with PostgreSQL 15: nothing is
         /// logged for a user who may connect, or whose password is asked for; each check of a user
-        /// or a database that does not exist is logged as FATAL.
+        /// or a database that does not exist is logged as FATAL. Where a password is asked for, and
+        /// without a user, it is we who close, and have a socket in TIME-WAIT for a minute.
         ///
         /// Without a user: asks whether the connection could be encrypted by GSSAPI; any answer
         /// will do. PostgreSQL 15 logs nothing. An SSLRequest, which others use, it logs if it has
