@@ -4,7 +4,8 @@ namespace eplb {
 
 Address CheckConfig::target(const Address& backend) const {
     const Address& asked = address ? *address : backend;
-    return port && !asked.is_unix() ? asked.with_port(*port) : asked;
+    // Of a Unix socket this changes nothing.
+    return port ? asked.with_port(*port) : asked;
 }
 
 }  // namespace eplb
