@@ -1,6 +1,7 @@
 #pragma once
 
 #include "control/diagnostics.hpp"
+#include "eplb/address.hpp"
 #include "eplb/config.hpp"
 #include "eplb/proxy.hpp"
 
@@ -43,6 +44,22 @@ struct LogValues {
     LogFormat format = LogFormat::text;
     std::string file = "-";  ///< "-": standard error
     SessionLog sessions = SessionLog::close;
+};
+
+/// Which addresses of a name count.
+enum class NameFamily : std::uint8_t {
+    automatic,  ///< IPv4, or if there is none, IPv6
+    both,
+    ipv4,
+    ipv6,
+};
+
+struct DnsValues {
+    std::vector<Address> servers;  ///< none: those of the system
+    Duration min_ttl = std::chrono::seconds{1};
+    Duration max_ttl = std::chrono::minutes{5};
+    Duration timeout = std::chrono::seconds{5};
+    NameFamily family = NameFamily::automatic;
 };
 
 struct BackendValues {
@@ -94,6 +111,7 @@ struct Service : Section<ServiceValues> {
 struct Settings {
     Section<ProcessValues> process;
     Section<LogValues> log;
+    Section<DnsValues> dns;
     std::vector<Service> services;
 };
 
