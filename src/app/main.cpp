@@ -9,6 +9,7 @@
 #include "control/config_text.hpp"
 #include "control/control_protocol.hpp"
 #include "control/control_server.hpp"
+#include "control/names.hpp"
 #include "control/reloader.hpp"
 #include "eplb/proxy.hpp"
 #include "eplb/reactor.hpp"
@@ -126,7 +127,23 @@ std::unique_ptr<control::ControlServer> open_control(Reactor& reactor, control::
         });
 }
 
-int serve(const CommandLine& options, control::ResolvedSettings resolved) {
+// Asks for the names of backends, and makes backends of the answers. Takes as long as a question may,
+// or until `is_over`. Returns what is wrong with them.
+control::Diagnostics learn_names(Reactor& reactor, control::Names& names,
+                                 control::ResolvedSettings& resolved,
+                                 const std::function<bool()>& is_over) {
+    bool learnt = false;
+    names.learn(control::backend_addresses(resolved.settings), [&learnt] { learnt = true; });
+    while (!learnt && !is_over()) reactor.run_once(Duration{-1});
+    control::Diagnostics diagnostics;
+    control::set_backends(resolved.config, resolved.settings, names.answers(), diagnostics);
+    // Better a service that waits than none at all after a power cut, when the name server is slower.
+    resolved.config.may_lack_backends = diagnostics.warnings() > 0;
+    return diagnostics;
+}
+
+int serve(const CommandLine& options, control::ResolvedSettings resolved,
+          const std::string& text_of_file) {
     // Before the log's thread starts, so that no signal is ever delivered to it.
     std::signal(SIGPIPE, SIG_IGN);
     const std::size_t descriptors = raise_descriptor_limit();
@@ -140,6 +157,23 @@ int serve(const CommandLine& options, control::ResolvedSettings resolved) {
         return values;
     };
     Log log{log_values(resolved.settings.log.values)};
+    std::unique_ptr<control::Names> names =
+        control::make_names(reactor, resolved.settings.dns.values, log);
+    bool stopped_early = false;
+    on_signal = [&](int signal) { stopped_early |= signal == SIGTERM || signal == SIGINT; };
+    const control::Diagnostics lookups =
+        learn_names(reactor, *names, resolved, [&] { return stopped_early; });
+    if (stopped_early) {
+        log.on_event(LogLevel::info, "stopped");
+        return EXIT_SUCCESS;
+    }
+    const std::string file = options.source.file ? options.source.file->string() : "options";
+    if (lookups.has_errors()) {
+        fmt::print(stderr, "{}", control::to_text(lookups, file, text_of_file));
+        return exit_failure;
+    }
+    for (const control::Diagnostic& warning : lookups.sorted())
+        log.on_event(LogLevel::warning, warning.message);
     Proxy proxy{reactor, resolved.config, log};
     introduce(log, resolved.config, proxy, descriptors);
     control::Reloader reloader{
@@ -148,6 +182,7 @@ int serve(const CommandLine& options, control::ResolvedSettings resolved) {
         log,
         options.source,
         std::move(resolved),
+        std::move(names),
         {.on_log = [&](const control::LogValues& values) { log.reconfigure(log_values(values)); }}};
 
     const std::unique_ptr<control::ControlServer> control_server = open_control(
@@ -254,7 +289,7 @@ int run(const CommandLine& options) {
         fmt::print(stderr, "{}", control::to_text(lookups, file, config.text));
         return exit_failure;
     }
-    return serve(options, std::move(resolved));
+    return serve(options, std::move(resolved), config.text);
 }
 
 }  // namespace

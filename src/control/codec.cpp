@@ -3,6 +3,7 @@
 #include "base/duration.hpp"
 #include "base/size.hpp"
 #include "base/suggest.hpp"
+#include "control/name_source.hpp"
 #include "eplb/address.hpp"
 
 #include <algorithm>
@@ -368,6 +369,11 @@ Codec<std::string> name_codec() {
 
 Codec<Endpoint> backend_address_codec() {
     const auto read = [](const Node& node, const Complaint& complain) -> std::optional<Endpoint> {
+        if (is_string(node) && node.text.starts_with("srv:")) {
+            const auto question = parse_or_complain(node, complain, NameQuestion::parse);
+            if (!question) return std::nullopt;
+            return Endpoint{node.text, node.place};
+        }
         auto endpoint = read_endpoint(node, complain, "127.0.0.1:3306");
         if (!endpoint) return std::nullopt;
         const std::optional<Address> address = Address::parse_unless_name(endpoint->text);
@@ -513,6 +519,38 @@ Codec<std::vector<Address>> sources_codec() {
                     if (text.starts_with('[')) text = text.substr(1, text.size() - 2);
                     list += (list.empty() ? "" : ", ") + quoted(text);
                 }
+                return fmt::format("[{}]", list);
+            }};
+}
+
+Codec<std::vector<Address>> name_servers_codec() {
+    using Value = std::vector<Address>;
+    const auto parse = [](const std::string& text) {
+        // Without a port: an IPv4 address has no colon, an IPv6 one two of them and no bracket.
+        const bool v6 = !text.starts_with('[') && std::ranges::count(text, ':') > 1;
+        const bool has_port =
+            !v6 && text.find_last_of(":") != std::string::npos && !text.ends_with(']');
+        const std::string host = v6 ? fmt::format("[{}]", text) : text;
+        try {
+            const Address address = Address::parse(has_port ? host : host + ":53");
+            if (!address.is_unix() && !address.is_wildcard() && address.port() != 0 &&
+                host.find('%') == std::string::npos)
+                return address;
+        } catch (const std::invalid_argument&) {  // told below, in the words of this key
+        }
+        throw std::invalid_argument(fmt::format(
+            "\"{}\" is not the address of a name server; write \"192.0.2.1\" or \"[2001:db8::1]:53\"",
+            text));
+    };
+    const auto read = [parse](const Node& node, const Complaint& complain) {
+        return read_list<Address>(node, complain, "addresses of name servers", parse);
+    };
+    return {.type = "array of IP addresses, with or without port",
+            .read = read,
+            .write = [](const Value& value) {
+                std::string list;
+                for (const Address& address : value)
+                    list += (list.empty() ? "" : ", ") + quoted(address.to_string());
                 return fmt::format("[{}]", list);
             }};
 }

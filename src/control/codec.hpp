@@ -71,7 +71,7 @@ struct DurationRange {
 /// Printable ASCII without blanks and quotes, so that it can stand in a log line.
 [[nodiscard]] Codec<std::string> name_codec();
 
-/// An address with a host and a port other than 0.
+/// An address with a host and a port other than 0, or "srv:" and the name of a service.
 [[nodiscard]] Codec<Endpoint> backend_address_codec();
 /// One of them, or an array.
 [[nodiscard]] Codec<std::vector<Endpoint>> listen_codec();
@@ -86,6 +86,8 @@ struct DurationRange {
                                                    std::size_t longest);
 /// IP addresses without ports.
 [[nodiscard]] Codec<std::vector<Address>> sources_codec();
+/// IP addresses of name servers; the port is 53 where none is given.
+[[nodiscard]] Codec<std::vector<Address>> name_servers_codec();
 /// chmod(1)'s octal digits, as a string; nothing stands for "default".
 [[nodiscard]] Codec<std::optional<mode_t>> mode_codec();
 

@@ -44,6 +44,8 @@ std::string dump(const Settings& settings, std::string_view file) {
     dump_section(text, settings.process, process_keys(), file);
     text += "\n[log]\n";
     dump_section(text, settings.log, log_keys(), file);
+    text += "\n[dns]\n";
+    dump_section(text, settings.dns, dns_keys(), file);
     for (const Service& service : settings.services) {
         text += "\n[[service]]\n";
         dump_section<ServiceValues>(text, service, own_service_keys(), file);

@@ -2,11 +2,13 @@
 
 #include "control/diagnostics.hpp"
 #include "control/document.hpp"
+#include "control/names.hpp"
 #include "control/settings.hpp"
 
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace eplb::control {
 
@@ -32,8 +34,20 @@ struct LoadedConfig {
 /// the file cannot be read at all.
 [[nodiscard]] LoadedConfig load_config(const ConfigSource& source);
 
-/// The same as plain values, with host names looked up, getaddrinfo(3), which may take seconds. A
-/// name that has no address is an error.
+/// The same as plain values, with the host names of listeners looked up, getaddrinfo(3), which may
+/// take seconds; one that has no address is an error. Backends that have names are left to
+/// set_backends().
 [[nodiscard]] Config resolve(const Settings& settings, Diagnostics& diagnostics);
+
+/// The addresses of all backends, as they were written.
+[[nodiscard]] std::vector<std::string> backend_addresses(const Settings& settings);
+
+/// Sets the backends of `config`, which is what resolve() made of `settings`: each address of a name
+/// is one, called by the backend's `name` or else by the host's or service's.
+///
+/// A name that is not there or has no address is an error: at a start, and when it is new in the file,
+/// that is a slip. Names that nobody can be asked for now are a warning, and are no backends yet.
+void set_backends(Config& config, const Settings& settings, const NameAnswers& answers,
+                  Diagnostics& diagnostics);
 
 }  // namespace eplb::control

@@ -18,6 +18,7 @@ constexpr std::uint64_t most_connections = 100'000'000;
 constexpr std::uint64_t least_pipe_bytes = PipePool::useful_bytes;
 constexpr std::uint64_t most_pipe_bytes = 16 * 1024 * 1024;
 constexpr Duration most_busy_poll = 1s;
+constexpr Duration longest_ttl = 24h;
 constexpr std::uint32_t most_weight = 65535;
 
 /// `access` gives a reference to the value that the key is about.
@@ -105,6 +106,41 @@ KeyTable<LogValues> make_log_keys() {
             [](auto& v) -> auto& { return v.sessions; }, "",
             "Which lines a session writes: none, one at its end, or also one when a backend has "
             "answered."),
+    };
+}
+
+KeyTable<DnsValues> make_dns_keys() {
+    using V = DnsValues;
+    return {
+        key<V>(
+            "servers", name_servers_codec(), [](auto& v) -> auto& { return v.servers; }, "",
+            "Who is asked for names, like `[\"192.0.2.1\", \"[2001:db8::1]:5353\"]`, the first one "
+            "first; none: those of `/etc/resolv.conf`, which is read again at every reload. "
+            "`/etc/hosts` comes before all of them."),
+        key<V>(
+            "min_ttl", duration_codec({.may_be_off = false, .least = 100ms, .most = longest_ttl}),
+            [](auto& v) -> auto& { return v.min_ttl; }, "",
+            "A name is asked for again when the TTL of its answer is over, but not before this."),
+        key<V>(
+            "max_ttl", duration_codec({.may_be_off = false, .least = 100ms, .most = longest_ttl}),
+            [](auto& v) -> auto& { return v.max_ttl; }, "",
+            "Nor later than this, whatever the TTL. Up to a tenth is added to either, so that not "
+            "all balancers ask at once."),
+        key<V>(
+            "timeout", duration_codec({.may_be_off = false, .least = 100ms, .most = 60s}),
+            [](auto& v) -> auto& { return v.timeout; }, "",
+            "A question, with all that has to be asked to answer it, has failed after this. "
+            "So long the start, or a reload, may wait for names that are new."),
+        key<V>(
+            "family",
+            choice_codec<NameFamily>({{"auto", NameFamily::automatic},
+                                      {"both", NameFamily::both},
+                                      {"ipv4", NameFamily::ipv4},
+                                      {"ipv6", NameFamily::ipv6}}),
+            [](auto& v) -> auto& { return v.family; }, "",
+            "Which addresses of a name become backends. `auto`: the IPv4 ones or, if there are "
+            "none, the IPv6 ones, for a name that has both mostly stands for one set of machines, "
+            "each of which would count twice. `both`: all of them."),
     };
 }
 
@@ -336,12 +372,15 @@ KeyTable<BackendValues> make_backend_keys() {
         without_default(key<V>(
             "address", backend_address_codec(), [](auto& v) -> auto& { return v.address; },
             "--backend",
-            "`\"127.0.0.1:3306\"`, `\"[::1]:3306\"`, `\"host:3306\"` or `\"unix:/path\"`. A name is "
-            "looked up at the start and at every reload, and stands for all of its addresses. "
-            "Required.")),
+            "`\"127.0.0.1:3306\"`, `\"[::1]:3306\"`, `\"unix:/path\"`, or a name: "
+            "`\"db.example:3306\"` stands for all addresses of that host; "
+            "`\"srv:_mysql._tcp.example\"` for what its SRV records say, where the lowest priority "
+            "is used and the others are backups, and `weight` is multiplied by the record's "
+            "(whose 0 counts as 1). Names are asked for again all the time, see [dns]; the last "
+            "good answer stays while there is no other. Required.")),
         without_default(key<V>(
             "name", name_codec(), [](auto& v) -> auto& { return v.name; }, "",
-            "For logs. The default is the address.")),
+            "For logs. The default is the address; for the addresses of a name it is that name.")),
         key<V>(
             "weight", count_codec(0, most_weight), [](auto& v) -> auto& { return v.weight; }, "",
             "Its share of the connections, in proportion to the other weights. 0: no new "
@@ -366,6 +405,11 @@ const KeyTable<ProcessValues>& process_keys() {
 
 const KeyTable<LogValues>& log_keys() {
     static const KeyTable<LogValues> table = make_log_keys();
+    return table;
+}
+
+const KeyTable<DnsValues>& dns_keys() {
+    static const KeyTable<DnsValues> table = make_dns_keys();
     return table;
 }
 

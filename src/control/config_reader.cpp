@@ -41,6 +41,8 @@ public:
             read_root(*root, settings.process);
             if (const Node* const log = find_table(*root, "log"))
                 read_table(*log, "[log]", settings.log, log_keys(), {});
+            if (const Node* const dns = find_table(*root, "dns"))
+                read_table(*dns, "[dns]", settings.dns, dns_keys(), {});
         }
         const Service defaults = read_defaults(file);
         for (const Node* root : {file, flags}) {
@@ -60,7 +62,7 @@ public:
 
 private:
     void read_root(const Node& root, Section<ProcessValues>& process) {
-        read_table(root, "", process, process_keys(), {"log", "defaults", "service"});
+        read_table(root, "", process, process_keys(), {"log", "dns", "defaults", "service"});
     }
 
     Service read_defaults(const Node* file) {
@@ -144,11 +146,13 @@ private:
             return std::ranges::any_of(table,
                                        [&](const KeyInfo& info) { return info.name == key; });
         };
-        if (key == "log" || key == "defaults") return fmt::format("; write [{}]", key);
+        if (key == "log" || key == "dns" || key == "defaults")
+            return fmt::format("; write [{}]", key);
         if (key == "service") return "; write [[service]]";
         if (key == "backend") return "; write [[service.backend]] below its [[service]]";
         if (has(process_keys())) return "; it belongs above all [tables]";
         if (has(log_keys())) return "; it belongs into [log]";
+        if (has(dns_keys())) return "; it belongs into [dns]";
         if (has(service_keys())) return "; it belongs into [[service]] or [defaults]";
         if (has(own_service_keys())) return "; it belongs into [[service]]";
         if (has(backend_keys())) return "; it belongs into [[service.backend]]";

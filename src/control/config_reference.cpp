@@ -22,10 +22,11 @@ std::vector<KeyInfo> infos(const KeyTable<Values>& table) {
     return {table.begin(), table.end()};
 }
 
-std::array<Chapter, 5> chapters() {
+std::array<Chapter, 6> chapters() {
     return {{
         {"Process", "Above all tables.", infos(process_keys())},
         {"[log]", "", infos(log_keys())},
+        {"[dns]", "How the names of backends are asked for.", infos(dns_keys())},
         {"[[service]]", "One for each service; there has to be at least one.",
          infos(own_service_keys())},
         {"[[service]] or [defaults]",

@@ -15,10 +15,6 @@ namespace {
 
 constexpr std::array<std::string_view, 3> restart_keys{"workers", "busy_poll", "control"};
 
-std::string label(const BackendConfig& backend) {
-    return backend.name.empty() ? backend.address.to_string() : backend.name;
-}
-
 bool is_same(const BackendConfig& a, const BackendConfig& b) noexcept {
     return a.name == b.name && a.address == b.address;
 }
@@ -33,6 +29,7 @@ public:
         compare_keys("", running_.settings.process.values, wanted_.settings.process.values,
                      process_keys());
         compare_keys("log ", running_.settings.log.values, wanted_.settings.log.values, log_keys());
+        compare_keys("dns ", running_.settings.dns.values, wanted_.settings.dns.values, dns_keys());
         for (std::size_t i = 0; i < running_.config.services.size(); ++i) {
             const ServiceConfig& old = running_.config.services[i];
             if (!find_service(wanted_, old.name)) remove_service(old);
@@ -132,6 +129,22 @@ private:
         }
     }
 
+    // By its name; with its address where others of the service, now or before, have the same name.
+    [[nodiscard]] std::string label(const ServiceConfig& service,
+                                    const BackendConfig& backend) const {
+        const std::string address = backend.address.to_string();
+        if (backend.name.empty()) return address;
+        const auto is_other = [&](const BackendConfig& other) {
+            return other.name == backend.name && other.address != backend.address;
+        };
+        for (const ResolvedSettings* const where : {&running_, &wanted_}) {
+            const auto found = find_service(*where, service.name);
+            if (found && std::ranges::any_of(found->first->backends, is_other))
+                return fmt::format("{}/{}", backend.name, address);
+        }
+        return backend.name;
+    }
+
     // One that is there twice is matched in order, as the roster does.
     void compare_backends(const ServiceConfig& old, const ServiceConfig& service) {
         std::vector<const BackendConfig*> left;
@@ -146,7 +159,8 @@ private:
         for (const BackendConfig* const backend : left) remove_backend(old, *backend);
         for (const auto& [backend, before] : pairs) {
             if (before == nullptr) {
-                change("+ backend {}{} weight {}", label(*backend), of(service), backend->weight);
+                change("+ backend {}{} weight {}{}", label(service, *backend), of(service),
+                       backend->weight, backend->backup ? " backup" : "");
             } else {
                 compare_backend(service, *before, *backend);
             }
@@ -155,14 +169,16 @@ private:
 
     void compare_backend(const ServiceConfig& service, const BackendConfig& old,
                          const BackendConfig& backend) {
-        const auto compare = [&](std::string_view what, auto before, auto after) {
-            if (before == after) return;
-            change("~ service {}: backend {} {} {} -> {}", service.name, label(backend), what,
-                   before, after);
-        };
-        compare("weight", old.weight, backend.weight);
-        compare("backup", old.backup, backend.backup);
-        compare("max_connections", old.max_connections, backend.max_connections);
+        const std::string name = label(service, backend);
+        if (old.weight != backend.weight)
+            change("~ service {}: backend {} weight {} -> {}", service.name, name, old.weight,
+                   backend.weight);
+        if (old.backup != backend.backup)
+            change("~ service {}: backend {} is {} backup", service.name, name,
+                   backend.backup ? "a" : "no");
+        if (old.max_connections != backend.max_connections)
+            change("~ service {}: backend {} max_connections {} -> {}", service.name, name,
+                   old.max_connections, backend.max_connections);
     }
 
     void remove_backend(const ServiceConfig& service, const BackendConfig& backend) {
@@ -171,7 +187,7 @@ private:
                    candidate.name == backend.name && candidate.address == backend.address;
         });
         const std::size_t sessions = status == backends_.end() ? 0 : status->active;
-        change("- backend {}{} ({} session{}: {})", label(backend), of(service), sessions,
+        change("- backend {}{} ({} session{}: {})", label(service, backend), of(service), sessions,
                sessions == 1 ? "" : "s", policy_of(service));
     }
 

@@ -3,10 +3,12 @@
 #include "control/config_text.hpp"
 #include "eplb/reactor.hpp"
 
+#include <algorithm>
 #include <csignal>
 #include <exception>
 #include <fmt/format.h>
 #include <pthread.h>
+#include <ranges>
 #include <string_view>
 #include <utility>
 
@@ -33,19 +35,24 @@ std::string joined(const std::vector<std::string>& lines) {
 }  // namespace
 
 struct Reloader::Loaded {
+    ConfigSource source;
+    LoadedConfig file;
     ResolvedSettings wanted;
     std::string report;  // what the diagnostics say
     bool usable = false;
 };
 
 Reloader::Reloader(Reactor& reactor, Proxy& proxy, ProxyObserver& observer, ConfigSource source,
-                   ResolvedSettings running, Hooks hooks)
+                   ResolvedSettings running, std::unique_ptr<Names> names, Hooks hooks)
     : reactor_{reactor},
       proxy_{proxy},
       observer_{observer},
       source_{std::move(source)},
       running_{std::move(running)},
-      hooks_{std::move(hooks)} {}
+      hooks_{std::move(hooks)},
+      names_{std::move(names)} {
+    keep_names();
+}
 
 Reloader::~Reloader() {
     if (reading_.joinable()) reading_.join();
@@ -56,7 +63,7 @@ void Reloader::request(Request request, Done done) {
     const bool plain = !done && !request.dry_run && !request.force && !request.file;
     if (plain && !pending_.empty() && (!busy_ || pending_.size() > 1)) {
         const Pending& last = pending_.back();
-        if (!last.done && !last.request.dry_run && !last.request.force) return;
+        if (!last.done && !last.names_only && !last.request.dry_run && !last.request.force) return;
     }
     pending_.push_back({std::move(request), std::move(done)});
     if (!busy_) begin_next();
@@ -65,42 +72,69 @@ void Reloader::request(Request request, Done done) {
 void Reloader::begin_next() {
     if (pending_.empty() || stopped_) return;
     busy_ = true;
+    if (pending_.front().names_only) return go_over_to_names();
+    read_file();
+}
+
+void Reloader::read_file() {
     if (reading_.joinable()) reading_.join();
     const Request& request = pending_.front().request;
-    ConfigSource source = source_;
-    source.may_lack_backends = true;  // the plan judges that
-    if (request.file) source.file = request.file;
     auto loaded = std::make_shared<Loaded>();
-    auto read = [this, source = std::move(source), strict = request.strict, loaded,
-                 alive = std::weak_ptr<bool>{alive_}] {
+    loaded->source = source_;
+    loaded->source.may_lack_backends = true;  // the plan judges that
+    if (request.file) loaded->source.file = request.file;
+    auto read = [this, strict = request.strict, loaded, alive = std::weak_ptr<bool>{alive_}] {
         try {
-            LoadedConfig config = load_config(source);
-            if (!config.diagnostics.has_errors())
-                loaded->wanted.config = resolve(config.settings, config.diagnostics);
-            loaded->report = config.report(source);
+            LoadedConfig& file = loaded->file;
+            file = load_config(loaded->source);
+            if (!file.diagnostics.has_errors())
+                loaded->wanted.config = resolve(file.settings, file.diagnostics);
+            loaded->report = file.report(loaded->source);
             loaded->usable =
-                !config.diagnostics.has_errors() && !(strict && !config.diagnostics.empty());
-            loaded->wanted.settings = std::move(config.settings);
+                !file.diagnostics.has_errors() && !(strict && !file.diagnostics.empty());
+            loaded->wanted.settings = file.settings;
         } catch (const std::exception& error) {
             loaded->report = fmt::format("{}\n", error.what());
         }
         reactor_.post([this, loaded, alive] {
-            if (!alive.expired()) on_loaded(*loaded);
+            if (!alive.expired()) on_loaded(loaded);
         });
     };
     try {
         reading_ = start_without_signals(std::move(read));
+        reading_now_ = true;
     } catch (const std::exception& error) {
         finish({Outcome::Kind::failed, fmt::format("cannot start a thread: {}\n", error.what())});
     }
 }
 
-void Reloader::on_loaded(const Loaded& loaded) {
+// Other servers may be asked from now on, or the system has others: so the names of every
+// configuration are its own, which take over what is known.
+void Reloader::on_loaded(const std::shared_ptr<Loaded>& loaded) {
+    reading_now_ = false;
+    if (!loaded->usable) return finish({Outcome::Kind::invalid, loaded->report});
+    if (stopped_) return finish({Outcome::Kind::failed, "it is stopping\n"});
+    try {
+        const Settings& settings = loaded->wanted.settings;
+        candidate_ = make_names(reactor_, settings.dns.values, observer_);
+        candidate_->adopt(*names_);
+        candidate_->learn(backend_addresses(settings), [this, loaded] { on_learnt(*loaded); });
+    } catch (const std::exception& error) {
+        finish({Outcome::Kind::failed, fmt::format("{}\n", error.what())});
+    }
+}
+
+void Reloader::on_learnt(Loaded& loaded) {
+    Diagnostics& diagnostics = loaded.file.diagnostics;
+    set_backends(loaded.wanted.config, loaded.wanted.settings, candidate_->answers(), diagnostics);
+    loaded.report = loaded.file.report(loaded.source);
+    loaded.usable = !diagnostics.has_errors();
     ReloadPlan plan;
     Outcome outcome = judge(loaded, plan);
     const bool wanted =
         outcome.kind == Outcome::Kind::changed || outcome.kind == Outcome::Kind::unchanged;
-    if (!wanted || pending_.front().request.dry_run || stopped_) return finish(outcome);
+    if (!wanted || pending_.front().request.dry_run) return finish(outcome);
+    if (stopped_) return finish({Outcome::Kind::failed, "it is stopping\n"});
     go_over(loaded, std::move(outcome));
 }
 
@@ -112,6 +146,7 @@ Reloader::Outcome Reloader::judge(const Loaded& loaded, ReloadPlan& plan) const 
                     loaded.report + joined(plan.lines)};
     if (!pending_.front().request.force) {
         for (const std::string& service : plan.deserted_services) {
+            if (lacked_before(service, loaded)) continue;
             outcome.kind = Outcome::Kind::refused;
             outcome.report += fmt::format(
                 "service {} would have no backend that takes connections; --force does it all the "
@@ -122,19 +157,82 @@ Reloader::Outcome Reloader::judge(const Loaded& loaded, ReloadPlan& plan) const 
     return outcome;
 }
 
+// Nothing is taken from a service that waits for its names to answer, and goes on waiting.
+bool Reloader::lacked_before(const std::string& service, const Loaded& loaded) const {
+    const auto is_it = [&](const ServiceConfig& config) { return config.name == service; };
+    const auto& running = running_.config.services;
+    const auto before = std::ranges::find_if(running, is_it);
+    if (before == running.end() ||
+        std::ranges::any_of(before->backends, [](const BackendConfig& b) { return b.weight > 0; }))
+        return false;
+    const NameAnswers answers = candidate_->answers();
+    const auto waits = [&](const Section<BackendValues>& backend) {
+        const auto answer = answers.find(backend.values.address.text);
+        return backend.values.weight > 0 && answer != answers.end() &&
+               answer->second.status != NameAnswer::Status::good;
+    };
+    return std::ranges::any_of(loaded.wanted.settings.services, [&](const Service& wanted) {
+        return wanted.values.config.name == service && std::ranges::any_of(wanted.backends, waits);
+    });
+}
+
 void Reloader::go_over(const Loaded& loaded, Outcome outcome) {
     Config config = loaded.wanted.config;
-    config.may_lack_backends = pending_.front().request.force;
+    config.may_lack_backends = true;  // the plan has judged that
     try {
         change_log(loaded.wanted.settings.log.values);
         proxy_.apply(config, [this, outcome = std::move(outcome), alive = std::weak_ptr{alive_}] {
             if (!alive.expired()) finish(outcome);
         });
         running_ = loaded.wanted;
+        names_ = std::move(candidate_);
+        keep_names();
     } catch (const std::exception& error) {
         change_log_back();
         finish({Outcome::Kind::failed, fmt::format("{}\n", error.what())});
     }
+}
+
+void Reloader::keep_names() {
+    names_->keep(backend_addresses(running_.settings), [this] { on_names_changed(); });
+}
+
+void Reloader::on_names_changed() {
+    const bool waits = std::ranges::any_of(
+        std::ranges::subrange(pending_.begin() + (busy_ ? 1 : 0), pending_.end()),
+        [](const Pending& pending) { return pending.names_only; });
+    if (waits) return;
+    pending_.push_back({.request = {}, .done = {}, .names_only = true});
+    if (!busy_) begin_next();
+}
+
+void Reloader::go_over_to_names() {
+    ResolvedSettings wanted = running_;
+    Diagnostics told_already;
+    set_backends(wanted.config, wanted.settings, names_->answers(), told_already);
+    wanted.config.may_lack_backends = true;  // names only ever add to a service without backends
+    const ReloadPlan plan = plan_reload(running_, wanted, proxy_.backends());
+    if (!plan.changes) return end_turn();  // a reload was quicker
+    try {
+        proxy_.apply(wanted.config, [this, alive = std::weak_ptr{alive_}] {
+            if (!alive.expired()) end_turn();
+        });
+        running_ = std::move(wanted);
+        for (const std::string& line : plan.lines) {
+            if (line.starts_with('=')) continue;
+            observer_.on_event(LogLevel::info, fmt::format("names: {}", line));
+        }
+    } catch (const std::exception& error) {
+        observer_.on_event(LogLevel::error,
+                           fmt::format("names: {}; the old addresses keep serving", error.what()));
+        end_turn();
+    }
+}
+
+void Reloader::end_turn() {
+    pending_.pop_front();
+    busy_ = false;
+    begin_next();
 }
 
 void Reloader::change_log(const LogValues& values) {
@@ -154,6 +252,7 @@ void Reloader::finish(const Outcome& outcome) {
     const Pending finished = std::move(pending_.front());
     pending_.pop_front();
     busy_ = false;
+    candidate_.reset();
     if (!finished.request.dry_run) log(outcome);
     if (finished.done) finished.done(outcome);
     begin_next();

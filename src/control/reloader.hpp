@@ -1,6 +1,7 @@
 #pragma once
 
 #include "control/config_file.hpp"
+#include "control/names.hpp"
 #include "control/reload_plan.hpp"
 #include "eplb/proxy.hpp"
 
@@ -22,9 +23,11 @@ namespace eplb::control {
 /// Reads the configuration anew while the proxy runs, says what that would change, and goes over to
 /// it. What cannot be used changes nothing, and what served before goes on serving.
 ///
-/// The file is read, checked and its names are looked up on a thread of its own, so that a slow name
-/// server holds nobody up. Everything else happens on the reactor's thread, one request after the
-/// other. Belongs to that thread; proxy, reactor and observer outlive it.
+/// The file is read and checked, and the names of its listeners are looked up, on a thread of its own,
+/// so that a slow name server holds nobody up. Everything else happens on the reactor's thread, one
+/// request after the other; the names of backends that are not known yet are asked for there, too.
+/// When a name stands for something else, that is gone over to likewise, in its turn. Belongs to that
+/// thread; proxy, reactor and observer outlive it.
 class Reloader {
 public:
     struct Request {
@@ -53,8 +56,9 @@ public:
         std::function<void(const LogValues&)> on_log;
     };
 
+    /// `names`: what `running` was made with.
     Reloader(Reactor& reactor, Proxy& proxy, ProxyObserver& observer, ConfigSource source,
-             ResolvedSettings running, Hooks hooks);
+             ResolvedSettings running, std::unique_ptr<Names> names, Hooks hooks);
     /// Waits for the thread, if it is reading.
     ~Reloader();
     Reloader(const Reloader&) = delete;
@@ -66,7 +70,7 @@ public:
     void stop() noexcept { stopped_ = true; }
 
     /// Whether its thread is at work, which the destructor would wait for.
-    [[nodiscard]] bool is_reading() const noexcept { return busy_; }
+    [[nodiscard]] bool is_reading() const noexcept { return reading_now_; }
 
     [[nodiscard]] const ResolvedSettings& running() const noexcept { return running_; }
 
@@ -75,12 +79,20 @@ private:
     struct Pending {
         Request request;
         Done done;
+        bool names_only = false;  // nothing is read: names have changed
     };
 
     void begin_next();
-    void on_loaded(const Loaded& loaded);
+    void read_file();
+    void on_loaded(const std::shared_ptr<Loaded>& loaded);
+    void on_learnt(Loaded& loaded);
     [[nodiscard]] Outcome judge(const Loaded& loaded, ReloadPlan& plan) const;
+    [[nodiscard]] bool lacked_before(const std::string& service, const Loaded& loaded) const;
     void go_over(const Loaded& loaded, Outcome outcome);
+    void keep_names();
+    void on_names_changed();
+    void go_over_to_names();
+    void end_turn();
     void change_log(const LogValues& values);
     void change_log_back() noexcept;
     void finish(const Outcome& outcome);
@@ -95,6 +107,9 @@ private:
     std::deque<Pending> pending_;  // the first one is being worked on, if busy_
     bool busy_ = false;
     bool stopped_ = false;
+    std::unique_ptr<Names> names_;
+    std::unique_ptr<Names> candidate_;  // of the configuration that is being judged
+    bool reading_now_ = false;
     std::thread reading_;
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

@@ -14,6 +14,7 @@ import harness
 # What the tests start, and the Debian package that has it.
 TOOLS = {
     "strace": "strace",
+    "dnsmasq": "dnsmasq-base",
     "ip": "iproute2",
     "nft": "nftables",
     "setpriv": "util-linux",

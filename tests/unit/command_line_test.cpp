@@ -114,14 +114,24 @@ TEST_CASE("command line: a backend has a weight and a name", "[app][command_line
     CHECK(backends[3].weight == 0);
 }
 
-TEST_CASE("command line: host names are looked up", "[app][command_line]") {
-    const Meant line = read({"-l", "localhost:5555", "-b", "localhost:1,weight=2"});
+TEST_CASE("command line: host names of listeners are looked up", "[app][command_line]") {
+    const Meant line = read({"-l", "localhost:5555", "-b", "127.0.0.1:1,weight=2"});
     CHECK(line.config.services.at(0).listen == std::vector{Address::parse("127.0.0.1:5555")});
-    CHECK(line.config.services[0].backends.at(0).address == Address::parse("127.0.0.1:1"));
-    CHECK(line.config.services[0].backends[0].weight == 2);
     // A name that does not resolve is no mistake of the command line.
-    CHECK_THROWS_AS(parse_with({"-b", "nosuch.invalid:1"}), std::runtime_error);
+    CHECK_THROWS_AS(parse_with({"-l", "nosuch.invalid:1"}), std::runtime_error);
     CHECK(message_with({"-b", "127.0.0.1:1"}) == "no error");
+}
+
+TEST_CASE("command line: backends may have names, to be asked for later", "[app][command_line]") {
+    const CommandLine line = parse_command_line(
+        {"-l", ":5555", "-b", "db.example:3306,weight=2", "-b", "srv:_db._tcp.example,name=x"});
+    const eplb::control::LoadedConfig loaded = eplb::control::load_config(line.source);
+    CHECK(loaded.report(line.source).empty());
+    CHECK(eplb::control::backend_addresses(loaded.settings) ==
+          Words{"db.example:3306", "srv:_db._tcp.example"});
+    CHECK(message_with({"-b", "nosuch.invalid:1"}) == "no error");
+    CHECK_THAT(message_with({"-b", "srv:_db._tcp.example:1"}),
+               contains("is not the name of a service"));
 }
 
 TEST_CASE("command line: timeouts, limits and modes are read", "[app][command_line]") {

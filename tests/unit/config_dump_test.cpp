@@ -80,6 +80,7 @@ TEST_CASE(
     };
     const std::string dumped = dump(read(smallest), "eplb.toml");
     CHECK(dumped == defaults_of(process_keys()) + "\n[log]\n" + defaults_of(log_keys()) +
+                        "\n[dns]\n" + defaults_of(dns_keys()) +
                         "\n[[service]]\n"
                         "listen = [\":5555\"]                       # eplb.toml:2\n" +
                         defaults_of(service_keys()) +

@@ -7,6 +7,7 @@
 #include "support/process.hpp"
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -59,9 +60,9 @@ private:
     fs::path directory_;
 };
 
-std::string service_with(std::string_view backend_address) {
-    return "[[service]]\nlisten = \":5555\"\n[[service.backend]]\naddress = \"" +
-           std::string{backend_address} + "\"\n";
+std::string service_with(std::string_view backend_address, std::string_view listener = ":5555") {
+    return "[[service]]\nlisten = \"" + std::string{listener} +
+           "\"\n[[service.backend]]\naddress = \"" + std::string{backend_address} + "\"\n";
 }
 const std::string smallest = service_with("127.0.0.1:3306");
 
@@ -411,25 +412,14 @@ TEST_CASE("config file: workers that are auto become a number", "[control][confi
     CHECK(resolved(settings).workers == std::max(1U, std::thread::hardware_concurrency()));
 }
 
-TEST_CASE("config file: a name becomes its addresses, and each gets the weight",
-          "[control][config_file]") {
-    const Config config =
-        resolved(settings_of("[[service]]\nlisten = \"localhost:5555\"\n"
-                             "[[service.backend]]\naddress = \"localhost:3306\"\n"
-                             "weight = 3\nname = \"db\"\n"));
+TEST_CASE("config file: the name of a listener becomes its addresses", "[control][config_file]") {
+    const Config config = resolved(settings_of(service_with("127.0.0.1:3306", "localhost:5555")));
     const ServiceConfig& service = config.services.at(0);
     CHECK(service.name == "localhost:5555");
     CHECK(service.listen == std::vector{Address::parse("127.0.0.1:5555")});
-    REQUIRE_FALSE(service.backends.empty());
-    for (const eplb::BackendConfig& backend : service.backends) {
-        CHECK(backend.address.is_loopback());
-        CHECK(backend.address.port() == 3306);
-        CHECK(backend.weight == 3);
-        CHECK(backend.name == "db");
-    }
 }
 
-TEST_CASE("config file: a name without an address is told at its place, as are all the others",
+TEST_CASE("config file: a listener's name without an address is told at its place",
           "[control][config_file]") {
     const Settings settings = settings_of(
         "[[service]]\nlisten = [\":1\", \"nosuch.invalid:2\"]\n"
@@ -437,17 +427,111 @@ TEST_CASE("config file: a name without an address is told at its place, as are a
         "[[service.backend]]\naddress = \"127.0.0.1:3306\"\n");
     Diagnostics diagnostics;
     const Config config = resolve(settings, diagnostics);
-    CHECK(diagnostics.errors() == 2);
     const std::vector<Diagnostic> all = diagnostics.sorted();
-    REQUIRE(all.size() == 2);
+    REQUIRE(all.size() == 1);
     CHECK_THAT(to_text(all[0], "f", ""),
                starts_with("f:2:17: error: cannot resolve \"nosuch.invalid\" in "
                            "\"nosuch.invalid:2\": "));
-    CHECK_THAT(to_text(all[1], "f", ""),
-               starts_with("f:4:11: error: cannot resolve \"nosuch-either.invalid\" in "
-                           "\"nosuch-either.invalid:3306\": "));
-    // What is not wrong is there.
+    // What is not wrong is there, and backends' names are for others to ask for.
     REQUIRE(config.services.size() == 1);
     CHECK(config.services[0].listen == std::vector{Address::parse(":1")});
     CHECK(config.services[0].backends.size() == 1);
+}
+
+namespace {
+
+NameTarget target(std::string_view address, std::uint16_t priority = 0, std::uint16_t weight = 0) {
+    return {Address::parse(address), priority, weight, "host"};
+}
+
+NameAnswer good(std::vector<NameTarget> targets) {
+    NameAnswer answer;
+    answer.status = NameAnswer::Status::good;
+    answer.targets = std::move(targets);
+    return answer;
+}
+
+NameAnswer bad(NameAnswer::Status status, std::string problem) {
+    NameAnswer answer;
+    answer.status = status;
+    answer.problem = std::move(problem);
+    return answer;
+}
+
+std::vector<std::string> backends_of(const Settings& settings, const NameAnswers& answers) {
+    Diagnostics diagnostics;
+    Config config = resolve(settings, diagnostics);
+    set_backends(config, settings, answers, diagnostics);
+    CHECK(to_text(diagnostics, "f", "") == "");
+    std::vector<std::string> lines;
+    for (const eplb::BackendConfig& backend : config.services.at(0).backends) {
+        lines.push_back(backend.name + "/" + backend.address.to_string() + " " +
+                        std::to_string(backend.weight) + (backend.backup ? " backup" : ""));
+    }
+    return lines;
+}
+
+}  // namespace
+
+TEST_CASE("config file: each address of a backend's name is a backend, and gets the weight",
+          "[control][config_file]") {
+    const Settings settings = settings_of(
+        "[[service]]\nlisten = \":5555\"\n"
+        "[[service.backend]]\naddress = \"db.example:3306\"\nweight = 3\n"
+        "[[service.backend]]\naddress = \"10.0.0.9:1\"\n"
+        "[[service.backend]]\naddress = \"db2.example:3306\"\nname = \"x\"\nweight = 0\n");
+    CHECK(backend_addresses(settings) ==
+          std::vector{"db.example:3306"s, "10.0.0.9:1"s, "db2.example:3306"s});
+    CHECK(backends_of(settings, {{"db.example:3306",
+                                  good({target("10.0.0.1:3306"), target("10.0.0.2:3306")})},
+                                 {"db2.example:3306", good({target("[::2]:3306")})}}) ==
+          std::vector{"db.example/10.0.0.1:3306 3"s, "db.example/10.0.0.2:3306 3"s,
+                      "/10.0.0.9:1 1"s, "x/[::2]:3306 0"s});
+}
+
+TEST_CASE("config file: SRV weights and priorities become weights and backups",
+          "[control][config_file]") {
+    const auto settings = [](const std::string& more) {
+        return settings_of(service_with("srv:_db._tcp.example") + more);
+    };
+    const NameAnswers answers{
+        {"srv:_db._tcp.example",
+         good({target("10.0.0.1:1", 10, 5), target("10.0.0.2:2", 20, 7),
+               target("10.0.0.3:3", 10, 0), target("10.0.0.4:4", 30, 65535)})}};
+    CHECK(backends_of(settings(""), answers) ==
+          std::vector{"_db._tcp.example/10.0.0.1:1 5"s, "_db._tcp.example/10.0.0.2:2 7 backup"s,
+                      "_db._tcp.example/10.0.0.3:3 1"s,
+                      "_db._tcp.example/10.0.0.4:4 65535 backup"s});
+    // The backend's own weight counts too; 0 keeps new connections away, as ever.
+    CHECK(backends_of(settings("weight = 100\nname = \"x\"\n"), answers) ==
+          std::vector{"x/10.0.0.1:1 500"s, "x/10.0.0.2:2 700 backup"s, "x/10.0.0.3:3 100"s,
+                      "x/10.0.0.4:4 1000000 backup"s});
+    CHECK(backends_of(settings("weight = 0\n"), answers).front() ==
+          "_db._tcp.example/10.0.0.1:1 0");
+}
+
+TEST_CASE(
+    "config file: a name that is not there is an error at its place, and one that nobody can "
+    "be asked for a warning",
+    "[control][config_file]") {
+    using Status = NameAnswer::Status;
+    const Settings settings = settings_of(
+        "[[service]]\nlisten = \":5555\"\n"
+        "[[service.backend]]\naddress = \"a.example:1\"\n"
+        "[[service.backend]]\naddress = \"b.example:1\"\n"
+        "[[service.backend]]\naddress = \"c.example:1\"\n"
+        "[[service.backend]]\naddress = \"10.0.0.1:1\"\n");
+    Diagnostics diagnostics;
+    Config config = resolve(settings, diagnostics);
+    set_backends(config, settings,
+                 {{"a.example:1", bad(Status::no_such_name, "there is no such name")},
+                  {"b.example:1", bad(Status::no_data, "it has no address")},
+                  {"c.example:1", bad(Status::unanswered, "no answer within 5s")}},
+                 diagnostics);
+    CHECK(to_text(diagnostics, "f", "") ==
+          "f:4:11: error: cannot resolve \"a.example:1\": there is no such name\n"
+          "f:6:11: error: cannot resolve \"b.example:1\": it has no address\n"
+          "f:8:11: warning: cannot resolve \"c.example:1\": no answer within 5s; it gets its "
+          "backends when it answers\n");
+    CHECK(config.services.at(0).backends.size() == 1);
 }

@@ -71,7 +71,7 @@ Outcome read(std::string_view text) { return read_with(text, nullptr); }
 Lines told_of(std::string_view text) { return read(text).told; }
 
 // The tables that have keys, as config_keys.hpp has them.
-enum class Table { process, log, service, own, backend };
+enum class Table { process, log, dns, service, own, backend };
 
 // The least that makes sense, in pieces to put something between.
 constexpr std::string_view service_head = "[[service]]\nlisten = \":5555\"\n";
@@ -83,6 +83,7 @@ std::string file_with(Table table, std::string_view key, const std::string& line
     switch (table) {
     case Table::process: return line + "\n" + smallest;
     case Table::log: return "[log]\n" + line + "\n" + smallest;
+    case Table::dns: return "[dns]\n" + line + "\n" + smallest;
     case Table::service:
         return std::string{service_head} + line + "\n" + std::string{first_backend};
     case Table::own:
@@ -159,6 +160,31 @@ std::vector<Good> good_values() {
         {Table::log, "file", "\"-\"", [](S s) { return s.log.values.file == "-"; }},
         {Table::log, "file", "'/var/log/eplb 1.log'",
          [](S s) { return s.log.values.file == "/var/log/eplb 1.log"; }},
+        {Table::dns, "servers", "[]", [](S s) { return s.dns.values.servers.empty(); }},
+        {Table::dns, "servers", "\"192.0.2.1\"",
+         [](S s) { return s.dns.values.servers == std::vector{Address::parse("192.0.2.1:53")}; }},
+        {Table::dns, "servers", "[\"192.0.2.1:5353\", \"::1\", \"[::1]\", \"[2001:db8::1]:1\"]",
+         [](S s) {
+             return s.dns.values.servers ==
+                    std::vector{Address::parse("192.0.2.1:5353"), Address::parse("[::1]:53"),
+                                Address::parse("[::1]:53"), Address::parse("[2001:db8::1]:1")};
+         }},
+        {Table::dns, "min_ttl", "\"100ms\"", [](S s) { return s.dns.values.min_ttl == 100ms; }},
+        {Table::dns, "min_ttl", "\"1d\"", [](S s) { return s.dns.values.min_ttl == 24h; }},
+        {Table::dns, "max_ttl", "\"100ms\"", [](S s) { return s.dns.values.max_ttl == 100ms; }},
+        {Table::dns, "max_ttl", "\"24h\"", [](S s) { return s.dns.values.max_ttl == 24h; }},
+        {Table::dns, "timeout", "\"100ms\"", [](S s) { return s.dns.values.timeout == 100ms; }},
+        {Table::dns, "timeout", "\"60s\"", [](S s) { return s.dns.values.timeout == 60s; }},
+        {Table::dns, "family", "\"auto\"",
+         [](S s) { return s.dns.values.family == NameFamily::automatic; }},
+        {Table::dns, "family", "\"both\"",
+         [](S s) { return s.dns.values.family == NameFamily::both; }},
+        {Table::dns, "family", "\"ipv4\"",
+         [](S s) { return s.dns.values.family == NameFamily::ipv4; }},
+        {Table::dns, "family", "\"ipv6\"",
+         [](S s) { return s.dns.values.family == NameFamily::ipv6; }},
+        {Table::backend, "address", "\"srv:_mysql._tcp.example\"",
+         [](S s) { return second_backend_of(s).address.text == "srv:_mysql._tcp.example"; }},
         {Table::log, "sessions", "\"off\"",
          [](S s) { return s.log.values.sessions == SessionLog::off; }},
         {Table::log, "sessions", "\"close\"",
@@ -603,6 +629,39 @@ std::vector<Bad> bad_values() {
         {own, "listen", "[]", "listen: expected at least one address, got none"},
         {own, "listen", "{}", "listen: expected addresses like [\":5555\"], got a table"},
 
+        {dns, "servers", "\"ns.example\"",
+         "servers: \"ns.example\" is not the address of a name server; write \"192.0.2.1\" or "
+         "\"[2001:db8::1]:53\""},
+        {dns, "servers", "\"0.0.0.0\"",
+         "servers: \"0.0.0.0\" is not the address of a name server; write \"192.0.2.1\" or "
+         "\"[2001:db8::1]:53\""},
+        {dns, "servers", "\"192.0.2.1:0\"",
+         "servers: \"192.0.2.1:0\" is not the address of a name server; write \"192.0.2.1\" or "
+         "\"[2001:db8::1]:53\""},
+        {dns, "servers", "\"unix:/x\"",
+         "servers: \"unix:/x\" is not the address of a name server; write \"192.0.2.1\" or "
+         "\"[2001:db8::1]:53\""},
+        {dns, "servers", "\"fe80::1%lo\"",
+         "servers: \"fe80::1%lo\" is not the address of a name server; write \"192.0.2.1\" or "
+         "\"[2001:db8::1]:53\""},
+        {dns, "servers", "\"\"",
+         "servers: \"\" is not the address of a name server; write \"192.0.2.1\" or "
+         "\"[2001:db8::1]:53\""},
+        {dns, "servers", "53", "servers: expected addresses of name servers, got a number"},
+        {dns, "min_ttl", "\"99ms\"", "min_ttl: 99ms is shorter than 100ms"},
+        {dns, "min_ttl", "\"off\"", "min_ttl: this cannot be turned off"},
+        {dns, "max_ttl", "\"25h\"", "max_ttl: 25h is longer than 1d"},
+        {dns, "max_ttl", "0", "max_ttl: a duration needs a unit; did you mean \"5s\"?"},
+        {dns, "timeout", "\"61s\"", "timeout: 61s is longer than 1m"},
+        {dns, "timeout", "true", "timeout: expected a duration like \"5s\", got a boolean"},
+        {dns, "family", "\"ipv5\"", "unknown family \"ipv5\"; did you mean \"ipv4\"?"},
+        {dns, "family", "4", "family: expected auto, both, ipv4 or ipv6, got a number"},
+        {backend, "address", "\"srv:\"",
+         "address: bad address \"srv:\": \"\" is not the name of a service; write "
+         "srv:_mysql._tcp.example"},
+        {backend, "address", "\"srv:_mysql._tcp.example:3306\"",
+         "address: bad address \"srv:_mysql._tcp.example:3306\": \"_mysql._tcp.example:3306\" is "
+         "not the name of a service; write srv:_mysql._tcp.example"},
         {backend, "address", "3306",
          "address: expected an address like \"127.0.0.1:3306\", got a number"},
         {backend, "address", "[\"127.0.0.1:1\"]",
@@ -715,11 +774,13 @@ TEST_CASE("config reader: every key has a good and a bad value in these tests",
     const auto bad = bad_values();
     CHECK(keys_of(good, Table::process) == keys_of(process_keys()));
     CHECK(keys_of(good, Table::log) == keys_of(log_keys()));
+    CHECK(keys_of(good, Table::dns) == keys_of(dns_keys()));
     CHECK(keys_of(good, Table::service) == keys_of(service_keys()));
     CHECK(keys_of(good, Table::own) == keys_of(own_service_keys()));
     CHECK(keys_of(good, Table::backend) == keys_of(backend_keys()));
     CHECK(keys_of(bad, Table::process) == keys_of(process_keys()));
     CHECK(keys_of(bad, Table::log) == keys_of(log_keys()));
+    CHECK(keys_of(bad, Table::dns) == keys_of(dns_keys()));
     CHECK(keys_of(bad, Table::service) == keys_of(service_keys()));
     CHECK(keys_of(bad, Table::own) == keys_of(own_service_keys()));
     CHECK(keys_of(bad, Table::backend) == keys_of(backend_keys()));
@@ -739,6 +800,7 @@ TEST_CASE("config reader: no key is there twice, nor called like a table",
     };
     check(process_keys());
     check(log_keys());
+    check(dns_keys());
     check(service_keys());
     check(own_service_keys());
     check(backend_keys());
@@ -936,6 +998,10 @@ TEST_CASE("config reader: a key that nobody knows is told, with what it looks li
          {"1:2: error: unknown key \"default\"; did you mean \"defaults\"?"}},
         {"[log]\nlevle = \"info\"\n" + smallest,
          {"2:1: error: unknown key \"levle\" in [log]; did you mean \"level\"?"}},
+        {"timeout = \"1s\"\n" + smallest,
+         {"1:1: error: unknown key \"timeout\"; it belongs into [dns]"}},
+        {"[dns]\nsevers = []\n" + smallest,
+         {"2:1: error: unknown key \"severs\" in [dns]; did you mean \"servers\"?"}},
         {"[log]\ncolour = true\n" + smallest, {"2:1: error: unknown key \"colour\" in [log]"}},
         {"[defaults]\nidel_timeout = \"5s\"\n" + smallest,
          {"2:1: error: unknown key \"idel_timeout\" in [defaults]; did you mean "

@@ -27,7 +27,9 @@ Chapter chapter(std::string header, const Table& table) {
 }
 
 std::vector<Chapter> chapters() {
-    return {chapter("Process", process_keys()), chapter("[log]", log_keys()),
+    return {chapter("Process", process_keys()),
+            chapter("[log]", log_keys()),
+            chapter("[dns]", dns_keys()),
             chapter("[[service]]", own_service_keys()),
             chapter("[[service]] or [defaults]", service_keys()),
             chapter("[[service.backend]]", backend_keys())};

@@ -190,7 +190,8 @@ TEST_CASE("reload plan: a backend that comes is told with its weight", "[control
 TEST_CASE("reload plan: a backend with another address or another name is another one",
           "[control][reload_plan]") {
     CHECK(lines(mysql + db1, mysql + backend("10.0.0.9:3306", "name = \"db1\"")) ==
-          Lines{kept, "- backend db1 (0 sessions: drain 30s)", "+ backend db1 weight 1"});
+          Lines{kept, "- backend db1/10.0.0.1:3306 (0 sessions: drain 30s)",
+                "+ backend db1/10.0.0.9:3306 weight 1"});
     CHECK(lines(mysql + db1, mysql + backend("10.0.0.1:3306", "name = \"db9\"")) ==
           Lines{kept, "- backend db1 (0 sessions: drain 30s)", "+ backend db9 weight 1"});
 }
@@ -290,7 +291,26 @@ TEST_CASE("reload plan: a name that resolves to something else is another backen
     ResolvedSettings wanted = running;
     wanted.config.services[0].backends[0].address = Address::parse("10.0.0.2:1");
     const ReloadPlan changed = plan_reload(running, wanted, {});
-    CHECK(changed.lines ==
-          Lines{kept, "- backend db (0 sessions: drain 30s)", "+ backend db weight 1"});
+    CHECK(changed.lines == Lines{kept, "- backend db/10.0.0.1:1 (0 sessions: drain 30s)",
+                                 "+ backend db/10.0.0.2:1 weight 1"});
     CHECK(changed.changes);
+}
+
+TEST_CASE("reload plan: of the addresses of one name, each is told by its address",
+          "[control][reload_plan]") {
+    ResolvedSettings running = from(mysql + backend("10.0.0.1:1", "name = \"db\""));
+    ResolvedSettings wanted = running;
+    std::vector<eplb::BackendConfig>& backends = wanted.config.services[0].backends;
+    backends.push_back({.address = Address::parse("10.0.0.2:1"), .name = "db", .backup = true});
+    CHECK(plan_reload(running, wanted, {}).lines ==
+          Lines{kept, "+ backend db/10.0.0.2:1 weight 1 backup"});
+    running = wanted;
+    backends[0].weight = 4;
+    backends[0].backup = true;
+    backends[1].backup = false;
+    const ReloadPlan changed = plan_reload(running, wanted, {});
+    CHECK(changed.changes);
+    CHECK(changed.lines == Lines{kept, "~ service mysql: backend db/10.0.0.1:1 weight 1 -> 4",
+                                 "~ service mysql: backend db/10.0.0.1:1 is a backup",
+                                 "~ service mysql: backend db/10.0.0.2:1 is no backup"});
 }

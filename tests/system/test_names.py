@@ -1,0 +1,549 @@
+"""Backends by name: a real name server changes its answers, fails, comes back, and no client notices who should
+not."""
+
+import contextlib
+import itertools
+import re
+import signal
+import socket
+import struct
+import subprocess
+import threading
+import time
+
+import pytest
+
+from harness import GUARD, ends_with_reset, read_exactly, run_eplb, wait_until
+
+A, TXT, AAAA, SRV = 1, 16, 28, 33
+NOERROR, SERVFAIL, NXDOMAIN, REFUSED = 0, 2, 3, 5
+
+
+def wire_name(text):
+    return b"".join(bytes([len(label)]) + label.encode() for label in text.split(".") if label) + b"\0"
+
+
+def question_of(message):
+    """(name, type, where it ends)"""
+    labels, at = [], 12
+    while message[at]:
+        labels.append(message[at + 1 : at + 1 + message[at]].decode())
+        at += message[at] + 1
+    return ".".join(labels), struct.unpack_from(">H", message, at + 1)[0], at + 5
+
+
+def port_for_dns(lab):
+    """Free for UDP and TCP."""
+    while True:
+        address = lab.reserve()
+        port = int(address.rsplit(":", 1)[1])
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+class Dnsmasq:
+    """The real thing. `hosts`: lines of a hosts file, which SIGHUP reads again; `more`: its options."""
+
+    def __init__(self, lab, *more, ttl=1):
+        self.lab = lab
+        self.port = port_for_dns(lab)
+        self.address = f"127.0.0.1:{self.port}"
+        self.hosts = lab.folder / f"hosts-{self.port}"
+        self.hosts.write_text("")
+        self.hosts.chmod(0o644)
+        self.ttl = ttl
+        self.process = None
+        self.start(*more)
+        lab.keep(self)
+
+    def start(self, *more):
+        if more:
+            self.more = more
+        options = [f"--port={self.port}", "--listen-address=127.0.0.1", "--bind-interfaces", "--keep-in-foreground",
+                   "--no-resolv", "--no-hosts", f"--addn-hosts={self.hosts}", "--local=/example/", "--pid-file=",
+                   "--conf-file=/dev/null", "--user=root", f"--local-ttl={self.ttl}", "--log-facility=/dev/null",
+                   *getattr(self, "more", ())]  # fmt: skip
+        self.process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "dnsmasq", *options])
+        wait_until(lambda: self.ask("any.example", TXT) is not None, "dnsmasq answers")
+
+    def ask(self, name, kind):
+        """How many records it says there are; None: it is not there."""
+        assert self.process.poll() is None, "dnsmasq has left"
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.settimeout(1)
+            sock.connect(("127.0.0.1", self.port))
+            query = struct.pack(">HHHHHH", 1, 0x0100, 1, 0, 0, 0) + wire_name(name) + struct.pack(">HH", kind, 1)
+            try:
+                sock.send(query)
+                return struct.unpack_from(">H", sock.recv(4096), 6)[0]
+            except OSError:
+                return None
+
+    def set(self, name, *addresses):
+        """Other addresses for the one name that it knows, at once."""
+        self.hosts.write_text("".join(f"{address} {name}\n" for address in addresses))
+        self.process.send_signal(signal.SIGHUP)
+        v6 = sum(":" in address for address in addresses)
+        wait_until(
+            lambda: (self.ask(name, A), self.ask(name, AAAA)) == (len(addresses) - v6, v6), "dnsmasq has read it"
+        )
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(GUARD)
+
+    def restart(self, *more):
+        self.stop()
+        self.start(*more)
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(GUARD)
+
+
+class Oracle:
+    """A name server for what dnsmasq does not do: it says what the test wants at this moment, even nothing.
+    `answers`: (name, type) -> (rcode, data of records), or None for silence; what is not there is NXDOMAIN."""
+
+    def __init__(self, lab, ttl=1):
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self.socket.getsockname()[1]}"
+        self.ttl = ttl
+        self.answers = {}
+        self.asked = []  # (when, name, type)
+        self.closed = False
+        threading.Thread(target=self._serve, daemon=True).start()
+        lab.keep(self)
+
+    def set(self, name, *addresses):
+        self.answers[name, A] = (NOERROR, [socket.inet_aton(address) for address in addresses])
+
+    def set_srv(self, name, *records):
+        """Of (priority, weight, port, host)."""
+        self.answers[name, SRV] = (NOERROR, [struct.pack(">HHH", *r[:3]) + wire_name(r[3]) for r in records])
+
+    def count(self, name):
+        return sum(asked == name for _, asked, _ in list(self.asked))
+
+    def wait_for_questions(self, name, more=2):
+        """Until `more` questions have come from now on, so that an earlier one has been answered, too."""
+        before = self.count(name)
+        wait_until(lambda: self.count(name) >= before + more, f"{name} is asked for {more} times")
+
+    def _serve(self):
+        while True:
+            query, peer = self.socket.recvfrom(4096)
+            if self.closed:
+                return self.socket.close()
+            name, kind, end = question_of(query)
+            self.asked.append((time.monotonic(), name, kind))
+            answer = self.answers.get((name, kind), (NXDOMAIN, []))
+            if answer is None:
+                continue
+            rcode, records = answer
+            reply = query[:2] + struct.pack(">HHHHH", 0x8180 | rcode, 1, len(records), 0, 0) + query[12:end]
+            for data in records:
+                reply += b"\xc0\x0c" + struct.pack(">HHIH", kind, 1, self.ttl, len(data)) + data
+            self.socket.sendto(reply, peer)
+
+    def close(self):
+        self.closed = True
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as waker:
+            waker.sendto(b"", self.socket.getsockname())
+
+
+def greeters(lab, names, first_host=2):
+    """One for each letter, at 127.0.0.2, .3, ..., all at the same port."""
+    while True:
+        first = lab.greeter(names[0], where=f"127.0.0.{first_host}:0")
+        port = int(first.address.rsplit(":", 1)[1])
+        with contextlib.suppress(OSError):
+            more = [
+                lab.greeter(name, where=f"127.0.0.{first_host + n}:{port}") for n, name in enumerate(names[1:], 1)
+            ]
+            return port, [first, *more]
+
+
+def host_of(greeter):
+    return greeter.address.rsplit(":", 1)[0]
+
+
+def config(listen, dns, *backends, service="", more='min_ttl = "200ms"', head=""):
+    text = f'{head}\n[dns]\nservers = ["{dns.address}"]\n{more}\n[[service]]\nname = "db"\nlisten = "{listen}"\n{service}\n'
+    for backend in backends:
+        text += f'[[service.backend]]\naddress = "{backend}"\n'
+    return text
+
+
+def greeting(lab, eplb):
+    client = lab.client(eplb)
+    said = read_exactly(client, 1)
+    client.close()
+    return said.decode()
+
+
+def wait_for_all(lab, eplb, names):
+    """Until new clients are served by these and nobody else."""
+    wait_until(lambda: {greeting(lab, eplb) for _ in range(2 * len(names))} == set(names), f"{names} serve")
+
+
+def wait_for_count(eplb, regex, count):
+    wait_until(
+        lambda: sum(bool(re.search(regex, text)) for text in eplb.messages()) >= count, f"{regex!r} is told {count} times"
+    )
+
+
+# --- answers that change
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("workers", ["1", "3"])
+@pytest.mark.parametrize("policy", ["drain", "close", "keep"])
+def test_backends_follow_the_addresses_of_a_name(lab, policy, workers):
+    port, (a, b, c) = greeters(lab, "abc")
+    dns, listen = Dnsmasq(lab), lab.reserve()
+    dns.set("db.example", host_of(a), host_of(b))
+    text = config(listen, dns, f"db.example:{port}", service=f'on_remove = "{policy}"\ndrain_timeout = "300ms"')
+    eplb = lab.configured(text, "-w", workers, listen=[listen])
+    messages = eplb.messages()
+    assert f"backend db.example/{a.address} weight 1" in messages
+    assert f"backend db.example/{b.address} weight 1" in messages
+    clients = [lab.client(eplb) for _ in range(8)]
+    by_name = {name: [] for name in "ab"}
+    for client in clients:
+        by_name[read_exactly(client, 1).decode()].append(client)
+    assert all(by_name.values())
+
+    dns.set("db.example", host_of(c), host_of(b))
+    eplb.wait_for_message(f"^name db.example:{port}: \\+ {c.address} - {a.address}$")
+    eplb.wait_for_message(f"^names: \\+ backend db.example/{c.address} weight 1$")
+    assert any(
+        text.startswith(f"names: - backend db.example/{a.address} ({len(by_name['a'])} session")
+        and f": {policy}" in text
+        for text in eplb.messages()
+    )
+    wait_for_all(lab, eplb, "bc")
+    if policy == "keep":
+        for client in by_name["a"]:
+            client.sendall(b"x")
+            assert read_exactly(client, 1) == b"x"
+    else:
+        assert all(ends_with_reset(client) for client in by_name["a"])
+    for client in by_name["b"]:
+        client.sendall(b"x")
+        assert read_exactly(client, 1) == b"x"
+    for client in clients:
+        client.close()
+
+
+def test_the_ttl_is_honoured_and_nothing_is_told_of_answers_in_another_order(lab):
+    dns, listen = Oracle(lab, ttl=1), lab.reserve()
+    port, (a, b) = greeters(lab, "ab")
+    dns.set("db.example", host_of(a), host_of(b))
+    eplb = lab.configured(config(listen, dns, f"db.example:{port}", more='min_ttl = "100ms"'), listen=[listen])
+    dns.wait_for_questions("db.example")
+    dns.set("db.example", host_of(b), host_of(a))
+    dns.wait_for_questions("db.example")
+    times = [when for when, _, _ in dns.asked]
+    assert all(later - earlier >= 0.99 for earlier, later in itertools.pairwise(times)), times
+    assert not [text for text in eplb.messages() if text.startswith("name")]
+
+
+def test_a_name_may_have_ipv6_addresses_only(lab):
+    a = lab.greeter("a", where="[::1]:0")
+    port = a.address.rsplit(":", 1)[1]
+    dns, listen = Dnsmasq(lab), lab.reserve()
+    dns.set("db.example", "::1")
+    eplb = lab.configured(config(listen, dns, f"db.example:{port}"), listen=[listen])
+    assert f"backend db.example/{a.address} weight 1" in eplb.messages()
+    assert greeting(lab, eplb) == "a"
+
+
+@pytest.mark.quick
+def test_srv_records_say_ports_weights_and_who_is_a_backup(lab):
+    port, (a, b) = greeters(lab, "ab")
+    other, (c,) = greeters(lab, "c", first_host=4)
+    hosts = [f"--host-record={name}.example,{host_of(greeter)}" for name, greeter in zip("abc", (a, b, c))]
+
+    def srv(host, its_port, priority, weight):
+        return f"--srv-host=_db._tcp.example,{host}.example,{its_port},{priority},{weight}"
+
+    dns, listen = Dnsmasq(lab, *hosts, srv("a", port, 10, 3), srv("c", other, 10, 0)), lab.reserve()
+    eplb = lab.configured(config(listen, dns, "srv:_db._tcp.example"), listen=[listen])
+    assert f"backend _db._tcp.example/{a.address} weight 3" in eplb.messages()
+    assert f"backend _db._tcp.example/{c.address} weight 1" in eplb.messages()
+    said = [greeting(lab, eplb) for _ in range(8)]
+    assert (said.count("a"), said.count("c")) == (6, 2)
+    dns.restart(*hosts, srv("a", port, 10, 5), srv("b", port, 10, 1), srv("c", other, 20, 0))
+    eplb.wait_for_message(f"^names: \\+ backend _db._tcp.example/{b.address} weight 1$")
+    assert f"names: ~ service db: backend _db._tcp.example/{a.address} weight 3 -> 5" in eplb.messages()
+    assert f"names: ~ service db: backend _db._tcp.example/{c.address} is a backup" in eplb.messages()
+
+
+def test_localhost_on_the_command_line_is_this_machine(lab):
+    a = lab.greeter("a")
+    port = a.address.rsplit(":", 1)[1]
+    eplb = lab.eplb([f"localhost:{port}"])
+    assert f"backend localhost/127.0.0.1:{port} weight 1" in eplb.messages()
+    assert greeting(lab, eplb) == "a"
+
+
+# --- answers that fail
+
+
+FAILURES = {
+    "NXDOMAIN": ((NXDOMAIN, []), "there is no such name"),
+    "empty": ((NOERROR, []), "it has no address"),
+    "SERVFAIL": ((SERVFAIL, []), ""),
+    "REFUSED": ((REFUSED, []), ""),
+    "silence": (None, "no answer within 300ms"),
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_the_last_good_answer_stays_while_dns_fails(lab, failure):
+    answer, problem = FAILURES[failure]
+    port, (a, b) = greeters(lab, "ab")
+    dns, listen = Oracle(lab), lab.reserve()
+    dns.set("db.example", host_of(a))
+    text = config(listen, dns, f"db.example:{port}", more='min_ttl = "200ms"\nmax_ttl = "400ms"\ntimeout = "300ms"')
+    eplb = lab.configured(text, listen=[listen])
+    old = lab.client(eplb)
+    assert read_exactly(old, 1) == b"a"
+    dns.answers["db.example", A] = answer
+    told = f"^name db.example:{port}: .*{problem}; its last addresses stay$"
+    eplb.wait_for_message(told)
+    dns.wait_for_questions("db.example")
+    assert {greeting(lab, eplb) for _ in range(4)} == {"a"}
+    dns.set("db.example", host_of(a))
+    eplb.wait_for_message(f"^name db.example:{port}: answers again$")
+    dns.answers["db.example", A] = answer
+    wait_for_count(eplb, told, 2)
+    dns.set("db.example", host_of(b))
+    eplb.wait_for_message(f"^name db.example:{port}: answers again: \\+ {b.address} - {a.address}$")
+    wait_for_all(lab, eplb, "b")
+    assert [text for text in eplb.messages() if "stay" in text] == eplb.messages("warning")
+    old.close()
+
+
+@pytest.mark.quick
+def test_the_name_server_goes_and_comes_back(lab):
+    port, (a, b) = greeters(lab, "ab")
+    dns, listen = Dnsmasq(lab), lab.reserve()
+    dns.set("db.example", host_of(a))
+    text = config(listen, dns, f"db.example:{port}", more='min_ttl = "200ms"\ntimeout = "1s"')
+    eplb = lab.configured(text, listen=[listen])
+    dns.stop()
+    eplb.wait_for_message(f"^name db.example:{port}: .*; its last addresses stay$")
+    assert greeting(lab, eplb) == "a"
+    dns.hosts.write_text(f"{host_of(b)} db.example\n")
+    dns.start()
+    eplb.wait_for_message(f"^name db.example:{port}: answers again: \\+ {b.address} - {a.address}$")
+    wait_for_all(lab, eplb, "b")
+
+
+def test_what_dnsmasq_calls_empty_and_missing_keeps_the_addresses(lab):
+    port, (a,) = greeters(lab, "a")
+    record = f"--host-record=db.example,{host_of(a)}"
+    dns, listen = Dnsmasq(lab, record), lab.reserve()
+    eplb = lab.configured(config(listen, dns, f"db.example:{port}"), listen=[listen])
+    dns.restart("--txt-record=db.example,only text")
+    wait_until(lambda: any("its last addresses stay" in text for text in eplb.messages()), "it is told")
+    assert greeting(lab, eplb) == "a"
+    dns.restart(record)
+    eplb.wait_for_message(f"^name db.example:{port}: answers again$")
+    dns.restart("--txt-record=other.example,x")
+    wait_for_count(eplb, "its last addresses stay", 2)
+    assert greeting(lab, eplb) == "a"
+
+
+# --- the start
+
+
+@pytest.mark.quick
+def test_a_name_that_is_not_there_at_the_start_is_an_error_at_its_place(lab):
+    dns, listen = Dnsmasq(lab, "--txt-record=empty.example,x"), lab.reserve()
+    path = lab.folder / "bad.toml"
+    path.write_text(config(listen, dns, "dbb.example:1", "empty.example:1", "srv:_db._tcp.example"))
+    done = run_eplb("-c", str(path))
+    assert done.returncode == 1
+    errors = [line for line in done.stderr.splitlines() if "error" in line]
+    assert len(errors) == 3
+    assert f'{path}:10:11: error: cannot resolve "dbb.example:1": there is no such name' in errors
+    assert f'{path}:12:11: error: cannot resolve "empty.example:1": it has no address' in errors
+    assert f'{path}:14:11: error: cannot resolve "srv:_db._tcp.example": there is no such name' in errors
+
+
+@pytest.mark.parametrize("failure", ["gone", "SERVFAIL", "silence"])
+def test_it_starts_without_dns_and_gets_its_backends_when_there_is_one(lab, failure):
+    port, (a,) = greeters(lab, "a")
+    listen = lab.reserve()
+    if failure == "gone":
+        dns = Dnsmasq(lab)
+        dns.hosts.write_text(f"{host_of(a)} db.example\n")
+        dns.stop()
+    else:
+        dns = Oracle(lab)
+        dns.answers["db.example", A] = FAILURES[failure][0]
+    text = config(listen, dns, f"db.example:{port}", more='min_ttl = "200ms"\nmax_ttl = "400ms"\ntimeout = "1s"')
+    eplb = lab.configured(text, listen=[listen])
+    (warning,) = eplb.messages("warning")
+    assert warning.startswith(f'cannot resolve "db.example:{port}": ')
+    assert warning.endswith("it gets its backends when it answers")
+    with contextlib.suppress(ConnectionResetError):
+        assert ends_with_reset(lab.client(eplb))
+    assert eplb.next_session()["end"] == "no_backend"
+    # A reload takes nothing from a service that has nothing, so it is not refused.
+    assert eplb.reload(text.replace("[[service]]", '[[service]]\nidle_timeout = "5m"'))[-1] == "reloaded"
+    if failure == "gone":
+        dns.start()
+    else:
+        dns.set("db.example", host_of(a))
+    eplb.wait_for_message("^names: \\+ backend db.example weight 1$")
+    wait_for_all(lab, eplb, "a")
+
+
+def test_it_can_be_stopped_while_it_waits_for_names(lab):
+    dns, listen = Oracle(lab), lab.reserve()
+    dns.answers["db.example", A] = None
+    text = config(listen, dns, "db.example:1", more='timeout = "60s"')
+    eplb = lab.configured(text, listen=[listen], wait=False)
+    wait_until(lambda: dns.count("db.example"), "it asks")
+    eplb.process.send_signal(signal.SIGTERM)
+    eplb.expect_exit(0)
+
+
+def test_a_check_asks_nobody(lab):
+    dns, listen = Oracle(lab), lab.reserve()
+    path = lab.folder / "checked.toml"
+    path.write_text(config(listen, dns, "db.example:1", "srv:_db._tcp.example"))
+    for option in ("-t", "-T"):
+        assert run_eplb(option, "-c", str(path)).returncode == 0
+    assert run_eplb("-t", "-l", ":1", "-b", "srv:_db._tcp.example,weight=2").returncode == 0
+    assert not dns.asked
+
+
+# --- reloads
+
+
+@pytest.mark.quick
+def test_a_reload_asks_for_new_names_only(lab):
+    port, (a, b) = greeters(lab, "ab")
+    dns, listen = Oracle(lab, ttl=60), lab.reserve()
+    dns.set("a.example", host_of(a))
+    dns.set("b.example", host_of(b))
+    head = f'control = "unix:{lab.folder}/control"\n'
+    long = 'max_ttl = "1h"'
+    one = config(listen, dns, f"a.example:{port}", more=long, head=head)
+    two = config(listen, dns, f"a.example:{port}", f"b.example:{port}", more=long, head=head)
+    eplb = lab.configured(one, listen=[listen])
+    eplb.baseline = eplb.sockets()
+    other = lab.folder / "new.toml"
+    other.write_text(two)
+    done = run_eplb("reload", "--dry-run", "-c", str(other))
+    assert (done.returncode, done.stderr) == (3, "")
+    assert done.stdout.splitlines()[-1] == "+ backend b.example weight 1"
+    assert (dns.count("a.example"), dns.count("b.example")) == (1, 1)
+    assert greeting(lab, eplb) == "a"
+    assert eplb.reload(two)[-2:] == ["reload: + backend b.example weight 1", "reloaded"]
+    wait_for_all(lab, eplb, "ab")
+    assert eplb.reload()[-1] == "reloaded: nothing has changed"
+    assert (dns.count("a.example"), dns.count("b.example")) == (1, 2)
+
+    # One that is not there is a slip; and one that nobody answers for is not taken for a backend.
+    told = eplb.reload(two + '[[service.backend]]\naddress = "c.example:1"\n')
+    assert told[-1].startswith("not reloaded")
+    assert any('cannot resolve "c.example:1": there is no such name' in text for text in told)
+    dns.answers["c.example", A] = (SERVFAIL, [])
+    told = eplb.reload(two + '[[service.backend]]\naddress = "c.example:1"\n')
+    assert told[-1] == "reloaded: nothing has changed" or told[-1] == "reloaded"
+    assert any('warning: cannot resolve "c.example:1"' in text for text in told)
+    wait_for_all(lab, eplb, "ab")
+    told = eplb.reload(config(listen, dns, "c.example:1", more=long, head=head))
+    assert told[-1].startswith("not reloaded")
+    assert "--force" in told[-2]
+    wait_for_all(lab, eplb, "ab")
+
+
+def test_other_name_servers_are_asked_after_a_reload(lab):
+    port, (a, b) = greeters(lab, "ab")
+    first, second, listen = Oracle(lab), Oracle(lab), lab.reserve()
+    first.set("db.example", host_of(a))
+    second.set("db.example", host_of(b))
+    eplb = lab.configured(config(listen, first, f"db.example:{port}"), listen=[listen])
+    told = eplb.reload(config(listen, second, f"db.example:{port}"))
+    assert f'reload: ~ dns servers ["{first.address}"] -> ["{second.address}"]' in told
+    assert told[-1] == "reloaded"
+    wait_for_all(lab, eplb, "b")
+    count = first.count("db.example")
+    second.wait_for_questions("db.example")
+    assert first.count("db.example") == count
+
+
+def test_sessions_go_on_while_a_reload_waits_for_a_name(lab):
+    port, (a,) = greeters(lab, "a")
+    dns, listen = Oracle(lab), lab.reserve()
+    dns.set("a.example", host_of(a))
+    dns.answers["silent.example", A] = None
+    text = config(listen, dns, f"a.example:{port}", more='timeout = "2s"')
+    eplb = lab.configured(text, listen=[listen])
+    old = lab.client(eplb)
+    assert read_exactly(old, 1) == b"a"
+    eplb.config.write_text(text + '[[service.backend]]\naddress = "silent.example:1"\n')
+    eplb.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: dns.count("silent.example"), "it asks")
+    turns = 0
+    while not eplb.verdicts():
+        old.sendall(b"x")
+        assert read_exactly(old, 1) == b"x"
+        assert greeting(lab, eplb) == "a"
+        turns += 1
+    assert turns > 10
+    assert any("no answer within 2s" in message for message in eplb.messages())
+    old.close()
+
+
+# --- answers that flap
+
+
+@pytest.mark.parametrize("workers", ["1", "3"])
+def test_no_client_fails_while_names_flap_and_reloads_come(lab, workers):
+    port, greeted = greeters(lab, "abcd")
+    dns, listen = Oracle(lab, ttl=0), lab.reserve()
+    sets = [greeted[1:3], greeted[2:], [], [greeted[3], greeted[0]], greeted[:2]]
+    dns.set("db.example", *map(host_of, sets[-1]))
+    text = config(
+        listen, dns, f"db.example:{port}", more='min_ttl = "100ms"', service='on_remove = "drain"\ndrain_timeout = "30s"'
+    )
+    eplb = lab.configured(text, "-w", workers, listen=[listen])
+    served = set()
+    changes = 0
+    idle = ["5m", "6m"]
+
+    def changed():
+        return sum(text.startswith("name db.example") for text in eplb.messages())
+
+    for turn, group in enumerate(itertools.islice(itertools.cycle(sets), 15)):
+        dns.set("db.example", *map(host_of, group))
+        if turn % 3 == 0:
+            eplb.config.write_text(text.replace("[[service]]", f'[[service]]\nidle_timeout = "{idle[turn % 2]}"'))
+            eplb.process.send_signal(signal.SIGHUP)
+        while True:
+            client = lab.client(eplb)
+            served.add(read_exactly(client, 1))
+            client.sendall(b"x")
+            assert read_exactly(client, 1) == b"x"
+            client.close()
+            if changed() > changes:
+                break
+        changes = changed()
+    assert served == {b"a", b"b", b"c", b"d"}
+    wait_until(lambda: len(eplb.verdicts()) == 5, "all reloads are over")
+    assert set(eplb.verdicts()) <= {"reloaded", "reloaded: nothing has changed"}
+    dns.ttl = 60
+    dns.set("db.example", host_of(greeted[0]))
+    wait_for_all(lab, eplb, "a")
+    assert not [session for session in eplb.sessions() if session["end"] != "client_fin"]
