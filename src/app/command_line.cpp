@@ -121,8 +121,10 @@ void define_options(CLI::App& app, RawOptions& raw) {
         ->type_name("ADDR")
         ->allow_extra_args(false)
         ->group(basic_group);
-    app.add_option("-b,--backend", raw.backends,
-                   "Send them here (repeatable), in turn and\nin proportion to the weights")
+    app.add_option(
+           "-b,--backend", raw.backends,
+           "Send them here (repeatable), in turn and\nin proportion to the weights:\n127.0.0.1:3306, host:3306, "
+           "srv:_db._tcp.host,\nunix:/path. Names follow the DNS")
         ->type_name("ADDR[,weight=N][,name=S]")
         ->allow_extra_args(false)
         ->group(basic_group);

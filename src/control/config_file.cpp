@@ -57,9 +57,10 @@ void add_backends(std::vector<BackendConfig>& backends, const BackendValues& val
     }
 }
 
-void complain(const Endpoint& endpoint, const NameAnswer& answer, Diagnostics& diagnostics) {
-    const std::string problem =
-        fmt::format("cannot resolve \"{}\": {}", endpoint.text, answer.problem);
+void complain(const Endpoint& endpoint, const NameQuestion& question, const NameAnswer& answer,
+              Diagnostics& diagnostics) {
+    const std::string problem = fmt::format("cannot resolve \"{}\" in \"{}\": {}", question.name,
+                                            endpoint.text, answer.problem);
     if (answer.status == NameAnswer::Status::unanswered) {
         diagnostics.warning(endpoint.place, problem + "; it gets its backends when it answers");
     } else {
@@ -98,7 +99,7 @@ void set_backends(Config& config, const Settings& settings, const NameAnswers& a
             if (answer->second.status == NameAnswer::Status::good) {
                 add_backends(backends, values, *question, answer->second);
             } else {
-                complain(values.address, answer->second, diagnostics);
+                complain(values.address, *question, answer->second, diagnostics);
             }
         }
     }

@@ -125,6 +125,7 @@ void Reloader::on_loaded(const std::shared_ptr<Loaded>& loaded) {
 }
 
 void Reloader::on_learnt(Loaded& loaded) {
+    candidate_->adopt(*names_);  // what has been answered meanwhile
     Diagnostics& diagnostics = loaded.file.diagnostics;
     set_backends(loaded.wanted.config, loaded.wanted.settings, candidate_->answers(), diagnostics);
     loaded.report = loaded.file.report(loaded.source);

@@ -18,6 +18,7 @@
 #include <netinet/in.h>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <utility>
 
 namespace eplb::control {
@@ -127,6 +128,12 @@ std::vector<int> families_of(NameFamily family) {
     return {AF_INET, AF_INET6};
 }
 
+// RFC 6761, 6.4: there is nothing in "invalid", and nobody needs to be asked.
+bool is_invalid(std::string_view name) {
+    if (name.ends_with('.')) name.remove_suffix(1);
+    return name == "invalid" || name.ends_with(".invalid");
+}
+
 NameAnswer failure(int ares_status) {
     NameAnswer answer;
     answer.status = status_of(ares_status);
@@ -221,7 +228,9 @@ public:
         const std::uint64_t id = next_id_++;
         questions_.emplace(
             id, Question{question, std::move(done), reactor_.now() + timeout_, {}, {}, {}, 0});
-        if (question.is_service()) {
+        if (question.is_service() && is_invalid(question.name)) {
+            finish(questions_.find(id), failure(ARES_ENOTFOUND));
+        } else if (question.is_service()) {
             ares_query(channel_, question.name.c_str(), class_in, type_srv, on_records,
                        std::make_unique<Query>(Query{this, id, {}, {}, 0}).release());
         } else {
@@ -367,6 +376,11 @@ private:
 
     void look_up(std::uint64_t id, const std::string& host) {
         if (host == "localhost") return on_host(questions_.find(id), host, localhost());
+        if (is_invalid(host)) {
+            HostAnswer answer;
+            answer.status = ARES_ENOTFOUND;
+            return on_host(questions_.find(id), host, std::move(answer));
+        }
         look_up(std::make_unique<Query>(Query{this, id, host, {}, 0}));
     }
 
@@ -450,6 +464,7 @@ private:
         question.waiting = question.hosts.size();
         // Answers may come at once, and the last of them ends the question.
         std::vector<std::string> hosts;
+        hosts.reserve(question.hosts.size());
         for (const auto& [host, answer] : question.hosts) hosts.push_back(host);
         const std::uint64_t id = entry->first;
         for (const std::string& host : hosts) look_up(id, host);

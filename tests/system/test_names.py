@@ -372,9 +372,9 @@ def test_a_name_that_is_not_there_at_the_start_is_an_error_at_its_place(lab):
     assert done.returncode == 1
     errors = [line for line in done.stderr.splitlines() if "error" in line]
     assert len(errors) == 3
-    assert f'{path}:10:11: error: cannot resolve "dbb.example:1": there is no such name' in errors
-    assert f'{path}:12:11: error: cannot resolve "empty.example:1": it has no address' in errors
-    assert f'{path}:14:11: error: cannot resolve "srv:_db._tcp.example": there is no such name' in errors
+    assert f'{path}:10:11: error: cannot resolve "dbb.example" in "dbb.example:1": there is no such name' in errors
+    assert f'{path}:12:11: error: cannot resolve "empty.example" in "empty.example:1": it has no address' in errors
+    assert f'{path}:14:11: error: cannot resolve "_db._tcp.example" in "srv:_db._tcp.example": there is no such name' in errors
 
 
 @pytest.mark.parametrize("failure", ["gone", "SERVFAIL", "silence"])
@@ -391,7 +391,7 @@ def test_it_starts_without_dns_and_gets_its_backends_when_there_is_one(lab, fail
     text = config(listen, dns, f"db.example:{port}", more='min_ttl = "200ms"\nmax_ttl = "400ms"\ntimeout = "1s"')
     eplb = lab.configured(text, listen=[listen])
     (warning,) = eplb.messages("warning")
-    assert warning.startswith(f'cannot resolve "db.example:{port}": ')
+    assert warning.startswith(f'cannot resolve "db.example" in "db.example:{port}": ')
     assert warning.endswith("it gets its backends when it answers")
     with contextlib.suppress(ConnectionResetError):
         assert ends_with_reset(lab.client(eplb))
@@ -456,11 +456,11 @@ def test_a_reload_asks_for_new_names_only(lab):
     # One that is not there is a slip; and one that nobody answers for is not taken for a backend.
     told = eplb.reload(two + '[[service.backend]]\naddress = "c.example:1"\n')
     assert told[-1].startswith("not reloaded")
-    assert any('cannot resolve "c.example:1": there is no such name' in text for text in told)
+    assert any('cannot resolve "c.example" in "c.example:1": there is no such name' in text for text in told)
     dns.answers["c.example", A] = (SERVFAIL, [])
     told = eplb.reload(two + '[[service.backend]]\naddress = "c.example:1"\n')
     assert told[-1] == "reloaded: nothing has changed" or told[-1] == "reloaded"
-    assert any('warning: cannot resolve "c.example:1"' in text for text in told)
+    assert any('warning: cannot resolve "c.example" in "c.example:1"' in text for text in told)
     wait_for_all(lab, eplb, "ab")
     told = eplb.reload(config(listen, dns, "c.example:1", more=long, head=head))
     assert told[-1].startswith("not reloaded")
@@ -504,6 +504,25 @@ def test_sessions_go_on_while_a_reload_waits_for_a_name(lab):
     assert turns > 10
     assert any("no answer within 2s" in message for message in eplb.messages())
     old.close()
+
+
+def test_a_name_that_changes_while_a_reload_waits_for_another_one_is_not_forgotten(lab):
+    port, (a, b) = greeters(lab, "ab")
+    dns, listen = Oracle(lab), lab.reserve()
+    dns.set("a.example", host_of(a))
+    dns.answers["silent.example", A] = None
+    text = config(listen, dns, f"a.example:{port}", more='min_ttl = "200ms"\nmax_ttl = "200ms"\ntimeout = "3s"')
+    eplb = lab.configured(text, listen=[listen])
+    eplb.config.write_text(text + '[[service.backend]]\naddress = "silent.example:1"\n')
+    eplb.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: dns.count("silent.example"), "it asks")
+    dns.set("a.example", host_of(b))
+    eplb.wait_for_message(f"^name a.example:{port}: \\+ {b.address} - {a.address}$")
+    assert not eplb.verdicts()
+    assert eplb.wait_for_reload(1)[-1] == "reloaded"
+    wait_for_all(lab, eplb, "b")
+    dns.wait_for_questions("a.example")
+    assert len([text for text in eplb.messages() if text.startswith("name a.example")]) == 1
 
 
 # --- answers that flap

@@ -528,10 +528,11 @@ TEST_CASE(
                   {"b.example:1", bad(Status::no_data, "it has no address")},
                   {"c.example:1", bad(Status::unanswered, "no answer within 5s")}},
                  diagnostics);
-    CHECK(to_text(diagnostics, "f", "") ==
-          "f:4:11: error: cannot resolve \"a.example:1\": there is no such name\n"
-          "f:6:11: error: cannot resolve \"b.example:1\": it has no address\n"
-          "f:8:11: warning: cannot resolve \"c.example:1\": no answer within 5s; it gets its "
-          "backends when it answers\n");
+    CHECK(
+        to_text(diagnostics, "f", "") ==
+        "f:4:11: error: cannot resolve \"a.example\" in \"a.example:1\": there is no such name\n"
+        "f:6:11: error: cannot resolve \"b.example\" in \"b.example:1\": it has no address\n"
+        "f:8:11: warning: cannot resolve \"c.example\" in \"c.example:1\": no answer within 5s; it gets its "
+        "backends when it answers\n");
     CHECK(config.services.at(0).backends.size() == 1);
 }

@@ -272,6 +272,15 @@ TEST_CASE("resolver: localhost is this machine, and nobody is asked", "[control]
     CHECK(rig.dns.udp_questions == 1);
 }
 
+TEST_CASE("resolver: nothing is in invalid, and nobody is asked", "[control][resolver]") {
+    Rig rig;
+    for (const char* const name : {"nosuch.invalid:1", "invalid.:1", "srv:_db._tcp.nosuch.invalid"})
+        CHECK(text_of(rig.ask(name)) == "no such name: there is no such name");
+    CHECK(rig.dns.udp_questions == 0);
+    CHECK(rig.ask("notinvalid:1").status == Status::no_such_name);
+    CHECK(rig.dns.udp_questions > 0);
+}
+
 TEST_CASE("resolver: /etc/hosts counts, and asks nobody", "[control][resolver]") {
     std::ifstream hosts{"/etc/hosts"};
     std::string address;
