@@ -39,6 +39,7 @@ constexpr std::size_t header_bytes = 12;
 constexpr std::size_t question_tail_bytes = 4;
 constexpr std::size_t record_tail_bytes = 10;
 constexpr std::size_t srv_head_bytes = 6;
+constexpr std::size_t most_name_bytes = std::size_t{4} * 255;  // each of which may become \DDD
 constexpr unsigned class_in = 1;
 constexpr unsigned type_cname = 5;
 constexpr unsigned type_srv = 33;
@@ -56,7 +57,8 @@ struct ExpandedName {
     std::size_t end;  // behind it
 };
 
-// c-ares follows compression, bounded, and writes what is not printable as \DDD.
+// c-ares follows compression, bounded, and writes what is not printable as \DDD; but it does not limit
+// the length of a name.
 std::optional<ExpandedName> expand_name(Message message, std::size_t at) {
     if (at >= message.size()) return std::nullopt;
     char* text = nullptr;
@@ -66,6 +68,7 @@ std::optional<ExpandedName> expand_name(Message message, std::size_t at) {
         return std::nullopt;
     ExpandedName name{text, at + static_cast<std::size_t>(length)};
     ares_free_string(text);
+    if (name.text.size() > most_name_bytes) return std::nullopt;
     return name;
 }
 

@@ -12,7 +12,6 @@ namespace {
 
 constexpr std::size_t header_bytes = 12;
 constexpr std::size_t largest_datagram = 1232;
-constexpr std::size_t tcp_piece_bytes = 700;
 
 std::string big_endian_16(unsigned value) {
     return {static_cast<char>(value >> 8), static_cast<char>(value)};

@@ -3,6 +3,7 @@
 #include "eplb/address.hpp"
 #include "eplb/fd.hpp"
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -50,6 +51,7 @@ public:
     DnsServer();
 
     std::map<std::pair<std::string, std::uint16_t>, DnsReply> replies;
+    std::size_t tcp_piece_bytes = 700;  ///< of an answer, at each serve()
     int udp_questions = 0;
     int tcp_questions = 0;
 

@@ -232,13 +232,14 @@ TEST_CASE("resolver: a service without hosts, or without addresses, has no data"
     CHECK(text_of(rig.ask("srv:none.example")) == "no data: none of its hosts has an address");
 }
 
-TEST_CASE("resolver: an answer that is too large for a datagram comes by TCP, in pieces",
+TEST_CASE("resolver: an answer that is too large for a datagram comes by TCP, in pieces or at once",
           "[control][resolver]") {
     Rig rig;
     DnsReply reply;
     for (int i = 0; i < 250; ++i)
         reply.records.push_back(a_record("many.example", 60, fmt::format("10.0.1.{}", i)));
     rig.dns.replies[{"many.example", dns_a}] = reply;
+    rig.dns.tcp_piece_bytes = GENERATE(std::size_t{700}, std::size_t{100'000});
     CHECK(rig.ask("many.example:1").targets.size() == 250);
     CHECK(rig.dns.tcp_questions == 1);
 }
@@ -379,4 +380,23 @@ TEST_CASE("service records: a message that is cut is none", "[control][resolver]
         wrong[length_at] = static_cast<char>(wrong[length_at] + change);
         CHECK_FALSE(parse(wrong));
     }
+}
+
+TEST_CASE("service records: data that goes on behind its name is none", "[control][resolver]") {
+    DnsRecord record = srv_record("s.example", 60, 1, 2, 3, "a.example");
+    CHECK(parse(dns_message(1, "s.example", dns_srv, {.records = {record}})));
+    record.data += 'x';
+    CHECK_FALSE(parse(dns_message(1, "s.example", dns_srv, {.records = {record}})));
+}
+
+TEST_CASE("service records: a name has a limit, which c-ares does not know",
+          "[control][resolver]") {
+    const auto message_with = [](int labels) {
+        std::string target;
+        for (int i = 0; i < labels; ++i) target += std::string(60, 'a') + '.';
+        return dns_message(1, "s.example", dns_srv,
+                           {.records = {srv_record("s.example", 60, 1, 2, 3, target)}});
+    };
+    CHECK(parse(message_with(4)));
+    CHECK_FALSE(parse(message_with(40)));
 }
