@@ -1,15 +1,19 @@
 #pragma once
 
 #include "eplb/address.hpp"
+#include "eplb/balancer.hpp"
 #include "eplb/cidr.hpp"
 #include "eplb/clock.hpp"
 #include "eplb/flow.hpp"
+#include "eplb/health_check.hpp"
 #include "eplb/proxy_protocol_versions.hpp"
 #include "eplb/rate.hpp"
 #include "eplb/socket_options.hpp"
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <sys/types.h>
@@ -59,6 +63,21 @@ enum class OverLimit : std::uint8_t {
     reset,  ///< they are accepted and reset
 };
 
+/// What happens to the sessions of a backend when its checks say that it is down.
+enum class OnDown : std::uint8_t {
+    keep,   ///< they go on: checks may be wrong
+    drain,  ///< they may go on for the drain timeout, and are reset then, unless it is up again
+    close,  ///< they are reset at once
+};
+
+/// Whether sessions are moved when backends have come back, or are new.
+enum class Rebalance : std::uint8_t {
+    off,
+    /// Those that have been quiet for a while, of backends that have more than their share, are
+    /// reset, a few each second: pools of connections spread again.
+    idle,
+};
+
 /// What happens to clients while no backend works, as far as is known.
 enum class WhenAllDown : std::uint8_t {
     try_all,  ///< they are sent to backends all the same: checks may be wrong, a reset is not better
@@ -104,6 +123,27 @@ struct ServiceConfig {
     /// How long each may wait. Zero: as long as it likes.
     Duration queue_timeout = std::chrono::seconds{5};
     WhenAllDown when_all_down = WhenAllDown::try_all;
+    Balance balance = Balance::round_robin;
+    /// If set, makes the balancers instead, one for each worker and for primaries and backups;
+    /// called on any worker's thread.
+    std::function<std::unique_ptr<Balancer>()> make_balancer;
+    /// A backend to which so many clients in a row could not connect gets none for
+    /// `ejection_time`, twice as long the next time, and so on up to `max_ejection_time`, until it
+    /// serves one. 0: never.
+    std::uint32_t eject_after = 3;
+    Duration ejection_time = std::chrono::seconds{10};
+    Duration max_ejection_time = std::chrono::minutes{5};
+    /// At a time, of the service's backends, rounded down: the only one is never ejected.
+    std::uint32_t max_ejected_percent = 50;
+    /// How every backend is asked whether it works.
+    CheckConfig check;
+    OnDown on_down = OnDown::keep;
+    /// A backend that works again gets its share of sessions little by little, over so long. Not at
+    /// the start of the proxy. Zero: at once.
+    Duration slow_start{0};
+    Rebalance rebalance = Rebalance::off;
+    /// How long a session has to be quiet before `rebalance` takes it.
+    Duration rebalance_idle = std::chrono::seconds{5};
     /// Of a client's IPv4 address, or the first 64 bits of its IPv6 address; who has more is reset.
     std::uint32_t max_connections_per_source = 0;  ///< 0: no limit
     Rate connection_rate_per_source;

@@ -78,6 +78,9 @@ struct BackendStatus {
     std::uint64_t attempts = 0;  ///< sessions that were sent to it, ever
     std::uint64_t failures = 0;  ///< those of them that could not connect
     bool removed = false;        ///< by apply(); only its last sessions are left
+    Backend::Wanted wanted = Backend::Wanted::up;
+    bool down = false;     ///< its checks say so
+    bool ejected = false;  ///< it failed clients, and is left alone for a while
 };
 
 struct ProxyStats {
@@ -115,6 +118,12 @@ public:
     void apply(const Config& config, std::function<void()> on_applied = {});
     /// The configuration that was applied last.
     [[nodiscard]] const Config& config() const noexcept;
+
+    /// What an operator wants of the backends of `service` that are called `backend`, by name or by
+    /// address. Returns how many there are. It stays so, whatever apply() says, for as long as the
+    /// backend is there. In maintenance a backend is not checked.
+    std::size_t set_backend(std::string_view service, std::string_view backend,
+                            Backend::Wanted wanted);
 
     /// Closes the listeners, after accepting what their backlogs hold, and calls `on_drained` when
     /// the last session is over; those that are left after `timeout` (zero: never) are reset first.

@@ -33,6 +33,8 @@ enum class EndReason : std::uint8_t {
     backends_full,         ///< all had as many sessions as they may have, and so had the queue
     queue_timeout,         ///< none of them had room in time
     local_error,           ///< this machine lacks something: descriptors, ports, memory, permission
+    backend_down,          ///< its backend's checks said that it is down
+    rebalance,             ///< its backend had more than its share, and it was quiet
     drain,                 ///< shut down before it was finished
     removed,               ///< its backend or listener was taken out of the configuration
     denied,                ///< the client's address is not allowed

@@ -44,6 +44,9 @@ constexpr const char* other_group = "Other";
 
 std::vector<KeyOption> key_options() {
     return {
+        {"--balance", "balance", Table::defaults, "POLICY",
+         "round_robin, leastconn, random, first,\nsource_hash, consistent, least_time or\npeak_ewma: eplb.toml(5)",
+         basic_group},
         {"--connect-timeout", "connect_timeout", Table::defaults, "TIME",
          "A backend has to answer within this", timeouts_group},
         {"--idle-timeout", "idle_timeout", Table::defaults, "TIME",
@@ -95,7 +98,7 @@ public:
     std::string make_usage(const CLI::App*, std::string) const override {
         return "Usage: eplb -l ADDR... -b ADDR[,weight=N][,name=S]... [OPTION]...\n"
                "       eplb -c FILE [OPTION]...\n"
-               "A layer-4 (TCP) load balancer: connections go to the backends in turn.\n";
+               "A layer-4 (TCP) load balancer: connections go to the backends in turn, or by another policy.\n";
     }
 };
 

@@ -53,7 +53,8 @@ void add_backends(std::vector<BackendConfig>& backends, const BackendValues& val
                             .weight = question.is_service()
                                           ? weight_of(values.weight, target.weight)
                                           : values.weight,
-                            .backup = values.backup || later});
+                            .backup = values.backup || later,
+                            .max_connections = values.max_connections});
     }
 }
 
@@ -91,7 +92,8 @@ void set_backends(Config& config, const Settings& settings, const NameAnswers& a
                 backends.push_back({.address = Address::parse(values.address.text),
                                     .name = values.name,
                                     .weight = values.weight,
-                                    .backup = values.backup});
+                                    .backup = values.backup,
+                                    .max_connections = values.max_connections});
                 continue;
             }
             const auto answer = answers.find(values.address.text);

@@ -148,6 +148,24 @@ KeyTable<ServiceValues> make_service_keys() {
     using V = ServiceValues;
     return {
         key<V>(
+            "balance",
+            choice_codec<Balance>({{"round_robin", Balance::round_robin},
+                                   {"leastconn", Balance::leastconn},
+                                   {"random", Balance::random},
+                                   {"first", Balance::first},
+                                   {"source_hash", Balance::source_hash},
+                                   {"consistent", Balance::consistent},
+                                   {"least_time", Balance::least_time},
+                                   {"peak_ewma", Balance::peak_ewma}}),
+            [](auto& v) -> auto& { return v.config.balance; }, "--balance",
+            "Which backend a client gets, of those that work and have room, by their weights: "
+            "`round_robin` each in turn; `leastconn` the one with the fewest sessions; `random` the "
+            "one with fewer sessions of two that are drawn; `first` the first one, until it is full; "
+            "`source_hash` always the same for a client's address, on every eplb with these "
+            "backends; `consistent` the same, but nobody gets more than 125 % of their share of the "
+            "sessions; `least_time` the one with the least product of sessions and time to answer, "
+            "as TCP sees it; `peak_ewma` the better one in that of two that are drawn."),
+        key<V>(
             "connect_timeout", duration_codec(),
             [](auto& v) -> auto& { return v.config.connect_timeout; }, "--connect-timeout",
             "A backend has to answer within this, or the next one is tried. No further backend "
@@ -266,6 +284,50 @@ KeyTable<ServiceValues> make_service_keys() {
             [](auto& v) -> auto& { return v.config.when_all_down; }, "",
             "What happens to clients while no backend works, as far as is known: they are sent to "
             "backends all the same, since checks may be wrong, or reset at once."),
+        key<V>(
+            "eject_after", count_codec(0, 1'000'000),
+            [](auto& v) -> auto& { return v.config.eject_after; }, "",
+            "A backend to which so many clients in a row could not connect gets no clients for "
+            "`ejection_time`. 0: that never happens. Without checks, this is what keeps clients from "
+            "trying a backend that is gone again and again."),
+        key<V>(
+            "ejection_time", duration_codec({.may_be_off = false, .least = 1ms}),
+            [](auto& v) -> auto& { return v.config.ejection_time; }, "",
+            "How long; twice as long each further time, up to `max_ejection_time`, until the backend "
+            "has served a client."),
+        key<V>(
+            "max_ejection_time", duration_codec({.may_be_off = false, .least = 1ms}),
+            [](auto& v) -> auto& { return v.config.max_ejection_time; }, "",
+            "The longest that a backend is left alone."),
+        key<V>(
+            "max_ejected_percent", count_codec(0, 100),
+            [](auto& v) -> auto& { return v.config.max_ejected_percent; }, "",
+            "How many of the backends may be left alone at a time, rounded down. So the only backend "
+            "of a service never is, unless this is 100."),
+        key<V>(
+            "on_down",
+            choice_codec<OnDown>(
+                {{"keep", OnDown::keep}, {"drain", OnDown::drain}, {"close", OnDown::close}}),
+            [](auto& v) -> auto& { return v.config.on_down; }, "",
+            "What happens to the sessions of a backend when its checks say that it is down: they go "
+            "on, have `drain_timeout` unless it is up again before, or are reset at once."),
+        key<V>(
+            "slow_start", duration_codec(), [](auto& v) -> auto& { return v.config.slow_start; },
+            "",
+            "A backend that works again gets its share of the clients little by little, over so "
+            "long. Not at the start of eplb."),
+        key<V>(
+            "rebalance",
+            choice_codec<Rebalance>({{"off", Rebalance::off}, {"idle", Rebalance::idle}}),
+            [](auto& v) -> auto& { return v.config.rebalance; }, "",
+            "`idle`: while a backend has a tenth more than its share of the sessions, and another "
+            "one lacks as much, sessions that have been quiet for `rebalance_idle` are reset, about "
+            "one in a hundred each second, so that pools of connections spread anew. For clients "
+            "that connect again by themselves."),
+        key<V>(
+            "rebalance_idle", duration_codec({.may_be_off = false, .least = 10ms}),
+            [](auto& v) -> auto& { return v.config.rebalance_idle; }, "",
+            "How long nothing must have moved in a session that `rebalance` takes."),
         key<V>(
             "max_connections_per_source", count_codec(0, 100'000'000),
             [](auto& v) -> auto& { return v.config.max_connections_per_source; }, "",

@@ -62,6 +62,7 @@ public:
     void reset(EndReason reason, int error = 0) noexcept;
 
     [[nodiscard]] TimePoint started() const noexcept { return started_; }
+    [[nodiscard]] TimePoint last_progress() const noexcept { return last_progress_; }
     [[nodiscard]] EndReason reason() const noexcept { return reason_; }
     [[nodiscard]] int error() const noexcept { return error_; }
     [[nodiscard]] std::uint64_t bytes_up() const noexcept { return up_.bytes_moved(); }

@@ -7,6 +7,7 @@
 #include "proxy/retirement.hpp"
 #include "proxy/roster.hpp"
 #include "proxy/shortage_report.hpp"
+#include "proxy/supervisor.hpp"
 #include "proxy/worker.hpp"
 #include "proxy/worker_thread.hpp"
 
@@ -58,6 +59,7 @@ public:
             Opened opened = open_sockets(draft);
             roster_.commit(draft);
             on_every_worker([&](Worker& worker) { worker.apply(roster_.generation()); });
+            supervisor_->supervise(roster_.members());
             for (NewListener& listener : opened) {
                 for (std::size_t i = 0; i < listener.sockets.size(); ++i) {
                     on_worker(i, [&](Worker& worker) {
@@ -72,6 +74,7 @@ public:
     }
 
     ~Impl() {
+        supervisor_.reset();
         drain_.reset();
         retirements_.clear();
         stop_workers();
@@ -91,6 +94,7 @@ public:
         limits_ = limits;
         budget_.set_limits(limits.descriptors, limits.sessions);
         roster_.commit(*draft);
+        supervisor_->supervise(roster_.members());
         auto generation = std::make_shared<const Generation>(draft->generation);
         // Every worker knows a frontend before any of them accepts for it: what one accepts may be
         // for another.
@@ -106,6 +110,11 @@ public:
 
     [[nodiscard]] const Config& config() const noexcept { return roster_.config(); }
     [[nodiscard]] std::vector<BackendStatus> backends() const { return roster_.backends(); }
+
+    std::size_t set_backend(std::string_view service, std::string_view backend,
+                            Backend::Wanted wanted) {
+        return supervisor_->set_wanted(service, backend, wanted);
+    }
 
     void drain(Duration timeout, std::function<void(std::size_t)> on_drained) {
         draining_ = true;
@@ -352,6 +361,36 @@ private:
                   [] {});
     }
 
+    // --- backends' health
+
+    void on_backend_down(const ServiceBackend& member) {
+        if (member.service->on_down == OnDown::keep) return;
+        const OnRemove policy =
+            member.service->on_down == OnDown::close ? OnRemove::close : OnRemove::drain;
+        retire(policy, member.service->drain_timeout, member.backend.get(),
+               [this, down = member.backend] {
+                   reset_sessions(EndReason::backend_down,
+                                  [down = down.get()](const Session& session) {
+                                      return session.backend() == down;
+                                  });
+               });
+    }
+
+    // From the thread of any worker.
+    void tell_supervisor(const Backend& backend, void (Supervisor::*what)(const Backend& backend)) {
+        if (stopping_) return;
+        if (threads_.empty()) return tell(backend, what);
+        first_->post(
+            [this, what, backend = backend.shared_from_this()](Worker&) { tell(*backend, what); });
+    }
+    void tell(const Backend& backend, void (Supervisor::*what)(const Backend& backend)) {
+        if (supervisor_) (*supervisor_.*what)(backend);
+    }
+
+    void on_usable() {
+        broadcast([](Worker& worker) { worker.on_backend_room(); }, [] {});
+    }
+
     // --- draining
 
     void on_closed() {
@@ -409,12 +448,23 @@ private:
     DescriptorBudget budget_;
     ShortageReport shortages_;
     Roster roster_{[this] { on_room(); }};
-    Worker::Shared shared_{.observer = observer_,
-                           .budget = budget_,
-                           .shortages = shortages_,
-                           .on_splice_refused = [this](int error) { on_splice_refused(error); },
-                           .on_session_gone = [this] { on_session_gone(); },
-                           .on_pipes_in_the_way = [this] { on_pipes_in_the_way(); }};
+    Worker::Shared shared_{
+        .observer = observer_,
+        .budget = budget_,
+        .shortages = shortages_,
+        .on_splice_refused = [this](int error) { on_splice_refused(error); },
+        .on_session_gone = [this] { on_session_gone(); },
+        .on_backend_failing =
+            [this](const Backend& backend) { tell_supervisor(backend, &Supervisor::on_failure); },
+        .on_backend_answering =
+            [this](const Backend& backend) { tell_supervisor(backend, &Supervisor::on_success); },
+        .on_pipes_in_the_way = [this] { on_pipes_in_the_way(); }};
+    std::unique_ptr<Supervisor> supervisor_ = std::make_unique<Supervisor>(
+        reactor_, observer_,
+        Supervisor::Hooks{
+            .on_usable = [this] { on_usable(); },
+            .on_down = [this](const ServiceBackend& member) { on_backend_down(member); },
+            .on_up = [this](const ServiceBackend& member) { pardon(*member.backend); }});
     std::unique_ptr<Worker> first_;  // on the reactor that we were given
     std::vector<std::unique_ptr<WorkerThread>> threads_;
     std::vector<Worker*> workers_;  // all of them; does not change once one accepts
@@ -443,6 +493,10 @@ void Proxy::apply(const Config& config, std::function<void()> on_applied) {
 }
 const Config& Proxy::config() const noexcept { return impl_->config(); }
 std::vector<BackendStatus> Proxy::backends() const { return impl_->backends(); }
+std::size_t Proxy::set_backend(std::string_view service, std::string_view backend,
+                               Backend::Wanted wanted) {
+    return impl_->set_backend(service, backend, wanted);
+}
 void Proxy::drain(Duration timeout, std::function<void(std::size_t)> on_drained) {
     impl_->drain(timeout, std::move(on_drained));
 }

@@ -28,6 +28,8 @@ std::string_view to_string(EndReason reason) noexcept {
     case EndReason::backends_full: return "backends_full";
     case EndReason::queue_timeout: return "queue_timeout";
     case EndReason::local_error: return "local_error";
+    case EndReason::backend_down: return "backend_down";
+    case EndReason::rebalance: return "rebalance";
     case EndReason::drain: return "drain";
     case EndReason::removed: return "removed";
     case EndReason::denied: return "denied";

@@ -100,6 +100,11 @@ Roster::Draft Roster::draft(const Config& config) const {
         spec->connect_timeout = service.connect_timeout;
         spec->retries = service.retries;
         spec->when_all_down = service.when_all_down;
+        spec->balance = service.balance;
+        spec->make_balancer = service.make_balancer;
+        spec->eject_after = service.eject_after;
+        spec->rebalance = service.rebalance;
+        spec->rebalance_idle = service.rebalance_idle;
         spec->timeouts = {.idle = service.idle_timeout,
                           .half_close = service.half_close_timeout,
                           .lifetime = service.max_lifetime,
@@ -268,7 +273,20 @@ std::vector<BackendStatus> Roster::backends() const {
         const Backend& backend = *known.backend;
         if (known.removed && backend.active() == 0) continue;
         all.push_back({known.service_name, backend.name(), backend.address(), backend.weight(),
-                       backend.active(), backend.attempts(), backend.failures(), known.removed});
+                       backend.active(), backend.attempts(), backend.failures(), known.removed,
+                       backend.wanted(), backend.down(), backend.ejected()});
+    }
+    return all;
+}
+
+std::vector<ServiceBackend> Roster::members() const {
+    std::vector<ServiceBackend> all;
+    for (std::size_t i = 0; i < config_.services.size(); ++i) {
+        const auto service = std::make_shared<const ServiceConfig>(config_.services[i]);
+        for (const Known& known : backends_) {
+            if (!known.removed && known.service == generation_.services[i]->id)
+                all.push_back({known.backend, service});
+        }
     }
     return all;
 }

@@ -73,6 +73,7 @@ public:
     [[nodiscard]] const Config& config() const noexcept { return config_; }
     [[nodiscard]] const Generation& generation() const noexcept { return generation_; }
     [[nodiscard]] std::vector<BackendStatus> backends() const;
+    [[nodiscard]] std::vector<ServiceBackend> members() const;
 
 private:
     // A backend of the configuration, or one that was and still has sessions.

@@ -1,5 +1,7 @@
 #include "proxy/service.hpp"
 
+#include "proxy/session.hpp"
+
 #include <algorithm>
 #include <fmt/format.h>
 #include <fstream>
@@ -20,21 +22,31 @@ EphemeralPorts EphemeralPorts::of_this_network() {
 
 Service::Service(std::shared_ptr<const ServiceSpec> spec, std::size_t worker, RelayContext& context)
     : spec_{std::move(spec)}, worker_{worker}, context_{&context}, timeouts_{spec_->timeouts} {
-    for (Tier* const tier : {&primaries_, &backups_})
-        tier->balancer = std::make_unique<RoundRobin>();
+    make_balancers();
     take_backends();
     for (std::size_t i = 0; i < worker; ++i) static_cast<void>(pick({}, {}, {}));
 }
 
 void Service::update(std::shared_ptr<const ServiceSpec> spec, RelayContext& context) {
-    const bool same_backends =
-        spec->primaries == spec_->primaries && spec->backups == spec_->backups;
+    // What was made by a function cannot be compared: it is made anew when the function may be.
+    const bool same_policy =
+        spec->balance == spec_->balance && !spec->make_balancer && !spec_->make_balancer;
     spec_ = std::move(spec);
+    if (!same_policy) make_balancers();
     context_ = &context;
     timeouts_ = spec_->timeouts;
-    if (!same_backends) take_backends();
+    take_backends();
 }
 
+void Service::make_balancers() {
+    for (Tier* const tier : {&primaries_, &backups_}) {
+        tier->balancer = spec_->make_balancer
+                             ? spec_->make_balancer()
+                             : make_balancer(spec_->balance, std::random_device{}());
+    }
+}
+
+// At every change, because a weight may be another one.
 void Service::take_backends() {
     candidates_.prepare(spec_->index_end);
     const auto take = [](Tier& tier, const std::vector<std::shared_ptr<Backend>>& backends) {
@@ -105,6 +117,12 @@ std::optional<Service::Choice> Service::pick_from(Tier& tier, Predicate may_be_u
     if (!candidates_.empty()) return Choice{tier.balancer->pick(candidates_, client, now), false};
     if (some_are_full) return Choice{nullptr, true};
     return std::nullopt;
+}
+
+bool Service::is_to_be_moved(const Session& session) noexcept {
+    if (spec_->rebalance == Rebalance::off || session.backend() == nullptr) return false;
+    const std::optional<Duration> quiet = session.quiet();
+    return quiet && *quiet >= spec_->rebalance_idle && rebalancer_.take_from(*session.backend());
 }
 
 bool Service::may_connect_to_itself(const Backend& backend) const noexcept {

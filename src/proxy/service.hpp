@@ -2,6 +2,7 @@
 
 #include "eplb/balancer.hpp"
 #include "eplb/proxy.hpp"
+#include "proxy/rebalancer.hpp"
 #include "proxy/service_spec.hpp"
 
 #include <cstddef>
@@ -13,6 +14,8 @@
 #include <vector>
 
 namespace eplb {
+
+class Session;
 
 /// A service as one worker knows it: what it was told, and a balancer of its own, so that picking
 /// takes no lock. Belongs to the thread of its worker, and outlives the sessions that came in by it.
@@ -33,6 +36,10 @@ public:
     [[nodiscard]] Duration connect_timeout() const noexcept { return spec_->connect_timeout; }
     /// The reference stays good, with values that follow update().
     [[nodiscard]] const RelayTimeouts& timeouts() const noexcept { return timeouts_; }
+    /// If the service wants sessions to be moved: to be called every second.
+    void plan_rebalance() { rebalancer_.plan(primaries_.backends); }
+    /// Whether this session of the service is one to be moved, which is counted.
+    [[nodiscard]] bool is_to_be_moved(const Session& session) noexcept;
     [[nodiscard]] const ServiceSpec& spec() const noexcept { return *spec_; }
     /// An id that no other session of any eplb has: 32 hexadecimal digits.
     [[nodiscard]] std::string make_unique_id();
@@ -60,6 +67,7 @@ private:
         std::unique_ptr<Balancer> balancer;
     };
 
+    void make_balancers();
     void take_backends();
     template <class Predicate>
     [[nodiscard]] std::optional<Choice> pick_from(Tier& tier, Predicate may_be_used,
@@ -74,6 +82,7 @@ private:
     Tier primaries_;
     Tier backups_;
     Candidates candidates_;  // of a pick()
+    Rebalancer rebalancer_;
     bool removed_ = false;
     std::uint64_t next_unique_id_ = 0;
     std::size_t next_source_ = 0;

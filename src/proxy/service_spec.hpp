@@ -12,6 +12,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -61,6 +62,11 @@ struct ServiceSpec {
     std::size_t queue = 0;
     Duration queue_timeout{0};
     WhenAllDown when_all_down = WhenAllDown::try_all;
+    Balance balance = Balance::round_robin;
+    std::function<std::unique_ptr<Balancer>()> make_balancer;
+    std::uint32_t eject_after = 0;
+    Rebalance rebalance = Rebalance::off;
+    Duration rebalance_idle{0};
     /// Nothing: there are no such limits. Its numbers may change, its counts stay.
     std::shared_ptr<SourceLimits> source_limits;
     AcceptProxy accept_proxy = AcceptProxy::off;
@@ -74,6 +80,12 @@ struct ServiceSpec {
     EphemeralPorts ephemeral_ports;
     SocketOptions socket;
     std::vector<Address> sources;
+};
+
+/// A backend of the configuration, and the service that it is in.
+struct ServiceBackend {
+    std::shared_ptr<Backend> backend;
+    std::shared_ptr<const ServiceConfig> service;
 };
 
 /// An address on which a service accepts: with the port that the kernel chose, where the

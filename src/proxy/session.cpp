@@ -271,6 +271,7 @@ void Session::release_backend() noexcept {
 // Nothing: it failed at once, and counts as tried.
 std::optional<Next> Session::connect_to_backend() noexcept {
     phase_ = Phase::connecting;
+    connect_time_ = age();  // when it was dialled, until it answers
     const int error = start_connecting(*backend_.get());
     if (error == 0) return connected();
     if (error == EINPROGRESS) {
@@ -359,7 +360,8 @@ Next Session::connected() noexcept {
             return connect_to_next();
         }
     }
-    backend_.get()->count_success();
+    if (backend_.get()->count_success()) host_.on_backend_answering(*backend_.get());
+    backend_.get()->latency().observe(age() - connect_time_, host_.reactor().now());
     connect_time_ = age();
     phase_ = Phase::relaying;
     if (settled_) keep_server_alive();
@@ -432,9 +434,26 @@ Next Session::try_again() noexcept {
 
 void Session::inspect(std::uint8_t round, Duration interval) noexcept {
     inspected_in_ = round;
+    observe_latency();
     if (phase_ != Phase::relaying || duplex_.check_peers(interval) != Next::done) return;
     phase_ = Phase::ended;
     host_.reactor().schedule(*this);
+}
+
+// For policies that go by it.
+void Session::observe_latency() noexcept {
+    const Balance balance = service().spec().balance;
+    if (balance != Balance::least_time && balance != Balance::peak_ewma) return;
+    sys::PeerState peer;
+    const int fd = duplex_.server.fd.get();
+    if (phase_ != Phase::relaying || fd < 0 || sys::peer_state(fd, peer) != 0) return;
+    backend_.get()->latency().observe(std::chrono::microseconds{peer.rtt_us},
+                                      host_.reactor().now());
+}
+
+std::optional<Duration> Session::quiet() const noexcept {
+    if (phase_ != Phase::relaying) return std::nullopt;
+    return host_.reactor().now() - duplex_.last_progress();
 }
 
 void Session::settle() noexcept {
@@ -460,7 +479,14 @@ void Session::wake() noexcept {
 
 void Session::attempt_failed(int error) noexcept {
     Backend& backend = *backend_.get();
-    if (is_backends_fault(error, backend.address().is_unix())) backend.count_failure();
+    if (is_backends_fault(error, backend.address().is_unix())) {
+        const std::uint32_t failures = backend.count_failure();
+        const std::uint32_t limit = service().spec().eject_after;
+        // One that swallows connections is not to look as if nothing were known of it.
+        if (error == ETIMEDOUT)
+            backend.latency().observe(age() - connect_time_, host_.reactor().now());
+        if (limit != 0 && failures >= limit) host_.on_backend_failing(backend);
+    }
     rare().failed.push_back({backend.shared_from_this(), error});
     duplex_.timer.cancel();
     duplex_.server.close();

@@ -32,6 +32,10 @@ public:
     /// A backend of `service` may have room for who waits, or whoever was to be called first has
     /// left.
     virtual void call_first(Service& service) noexcept = 0;
+    /// As many clients in a row as its service allows, or more, could not connect to it.
+    virtual void on_backend_failing(const Backend& backend) noexcept = 0;
+    /// It answered, after some could not connect.
+    virtual void on_backend_answering(const Backend& backend) noexcept = 0;
     virtual void on_session_start(const SessionStart& start) noexcept = 0;
     virtual void on_session_end(const SessionSummary& summary) noexcept = 0;
     /// The session is over, and is to be destroyed.
@@ -78,6 +82,8 @@ public:
     /// Looks whether its peers are still there. To be called every `interval`; `round` is another
     /// number each time, but for 0.
     void inspect(std::uint8_t round, Duration interval) noexcept;
+    /// How long nothing has moved; nothing unless it is relaying.
+    [[nodiscard]] std::optional<Duration> quiet() const noexcept;
     [[nodiscard]] std::uint8_t inspected_in() const noexcept { return inspected_in_; }
     [[nodiscard]] Frontend& frontend() const noexcept { return frontend_; }
     /// The one that it is connected to, or being connected to; or nullptr.
@@ -121,6 +127,7 @@ private:
     [[nodiscard]] Address destination() const noexcept;
     Next try_again() noexcept;
     Next connect_to_next() noexcept;
+    void observe_latency() noexcept;
     Next wait_for_room() noexcept;
     Next wait_on() noexcept;
     [[nodiscard]] bool client_left() const noexcept;

@@ -22,6 +22,8 @@ constexpr int settled_per_turn = 32;
 constexpr int inspected_per_turn = 64;
 // A peer that is gone is found within the timeout and an eighth of it.
 constexpr int inspections_per_timeout = 8;
+constexpr Duration latency_interval = std::chrono::seconds{2};
+constexpr Duration rebalance_interval = std::chrono::seconds{1};
 constexpr Duration least_inspection_interval = std::chrono::milliseconds{10};
 
 // A client on its way to another worker. Should that one be gone before it looks, the client is
@@ -336,6 +338,10 @@ Duration Worker::inspection_interval() const noexcept {
     for (const auto& service : services_) {
         const Duration timeout = service->timeouts().dead_peer;
         if (timeout > Duration{0}) least = std::min(least, timeout / inspections_per_timeout);
+        const ServiceSpec& spec = service->spec();
+        if (spec.rebalance != Rebalance::off) least = std::min(least, rebalance_interval);
+        if (spec.balance == Balance::least_time || spec.balance == Balance::peak_ewma)
+            least = std::min(least, latency_interval);
     }
     return least == Duration::max() ? Duration{0} : std::max(least, least_inspection_interval);
 }
@@ -354,6 +360,9 @@ Next Worker::Inspector::run() noexcept {
     if (timer_.take_fired()) {
         in_round_ = true;
         round_ = round_ == UINT8_MAX ? std::uint8_t{1} : static_cast<std::uint8_t>(round_ + 1);
+        for (const auto& service : worker_.services_) {
+            if (service->spec().rebalance != Rebalance::off) service->plan_rebalance();
+        }
     }
     if (!in_round_) return Next::wait;
     IntrusiveList<Session>& settled = worker_.settled_;
@@ -362,6 +371,7 @@ Next Worker::Inspector::run() noexcept {
         Session& session = settled.pop_front();
         settled.push_back(session);
         session.inspect(round_, interval_);
+        if (session.frontend().service.is_to_be_moved(session)) session.reset(EndReason::rebalance);
     }
     in_round_ = false;
     if (!settled.empty()) timer_.start(interval_);
@@ -400,6 +410,14 @@ void Worker::call_first(Service& service) noexcept {
     } else {
         host.post([](Worker& worker) { worker.on_backend_room(); });
     }
+}
+
+void Worker::on_backend_failing(const Backend& backend) noexcept {
+    shared_.on_backend_failing(backend);
+}
+
+void Worker::on_backend_answering(const Backend& backend) noexcept {
+    shared_.on_backend_answering(backend);
 }
 
 void Worker::on_backend_room() noexcept {

@@ -45,6 +45,10 @@ public:
         std::function<void(int error)> on_splice_refused;
         /// A session ended, on the calling worker's thread.
         std::function<void()> on_session_gone;
+        /// Clients could not connect to a backend, as many in a row as its service allows; or one
+        /// could, after others had not. On the calling worker's thread.
+        std::function<void(const Backend&)> on_backend_failing;
+        std::function<void(const Backend&)> on_backend_answering;
         /// Descriptors that sessions need are in pipes, maybe idle ones of other workers.
         std::function<void()> on_pipes_in_the_way;
     };
@@ -99,6 +103,8 @@ public:
     void on_starved(Session& session, bool again, int error) noexcept override;
     void on_provided(Session& session) noexcept override;
     void call_first(Service& service) noexcept override;
+    void on_backend_failing(const Backend& backend) noexcept override;
+    void on_backend_answering(const Backend& backend) noexcept override;
     void on_session_start(const SessionStart& start) noexcept override;
     void on_session_end(const SessionSummary& summary) noexcept override;
     void destroy(Session& session) noexcept override;
@@ -155,7 +161,8 @@ private:
     };
     static constexpr Duration settling_age = std::chrono::seconds{1};
 
-    // Looks at every settled session, again and again, for peers that are gone.
+    // Looks at every settled session, again and again: whether its peers are gone, how long its
+    // backend takes, and whether it is one to be moved.
     class Inspector final : public Task {
     public:
         explicit Inspector(Worker& worker) noexcept

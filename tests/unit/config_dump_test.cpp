@@ -91,7 +91,7 @@ TEST_CASE(
     CHECK_THAT(dumped, starts_with("workers = 1                              # default\n"
                                    "max_connections = \"auto\"                 # default\n"));
     CHECK_THAT(dumped, contains("\nconnect_timeout = \"5s\"                   # default\n"
-                                "idle_timeout = \"off\"                     # default\n"));
+                                "retries = \"auto\"                         # default\n"));
     CHECK_THAT(dumped, ends_with("\nmax_connections = 0                      # default\n"));
 }
 

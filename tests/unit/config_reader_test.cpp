@@ -19,15 +19,18 @@ using namespace std::chrono_literals;
 using namespace eplb::control;
 using eplb::AcceptProxy;
 using eplb::Address;
+using eplb::Balance;
 using eplb::Cidr;
 using eplb::Config;
 using eplb::Duration;
 using eplb::Keepalive;
 using eplb::LogLevel;
+using eplb::OnDown;
 using eplb::OnRemove;
 using eplb::OverLimit;
 using eplb::ProxyTlvConfig;
 using eplb::Rate;
+using eplb::Rebalance;
 using eplb::RelayMode;
 using eplb::SendProxy;
 using eplb::ServiceConfig;
@@ -300,6 +303,49 @@ std::vector<Good> good_values() {
         {Table::service, "retries", "\"auto\"", [](S s) { return !service_of(s).retries; }},
         {Table::service, "retries", "0", [](S s) { return service_of(s).retries == 0U; }},
         {Table::service, "retries", "1000", [](S s) { return service_of(s).retries == 1000U; }},
+        {Table::service, "balance", "\"round_robin\"",
+         [](S s) { return service_of(s).balance == Balance::round_robin; }},
+        {Table::service, "balance", "\"leastconn\"",
+         [](S s) { return service_of(s).balance == Balance::leastconn; }},
+        {Table::service, "balance", "\"random\"",
+         [](S s) { return service_of(s).balance == Balance::random; }},
+        {Table::service, "balance", "\"first\"",
+         [](S s) { return service_of(s).balance == Balance::first; }},
+        {Table::service, "balance", "\"source_hash\"",
+         [](S s) { return service_of(s).balance == Balance::source_hash; }},
+        {Table::service, "balance", "\"consistent\"",
+         [](S s) { return service_of(s).balance == Balance::consistent; }},
+        {Table::service, "balance", "\"least_time\"",
+         [](S s) { return service_of(s).balance == Balance::least_time; }},
+        {Table::service, "balance", "\"peak_ewma\"",
+         [](S s) { return service_of(s).balance == Balance::peak_ewma; }},
+        {Table::service, "eject_after", "0", [](S s) { return service_of(s).eject_after == 0; }},
+        {Table::service, "eject_after", "1_000_000",
+         [](S s) { return service_of(s).eject_after == 1'000'000; }},
+        {Table::service, "ejection_time", "\"1ms\"",
+         [](S s) { return service_of(s).ejection_time == 1ms; }},
+        {Table::service, "max_ejection_time", "\"1h\"",
+         [](S s) { return service_of(s).max_ejection_time == 1h; }},
+        {Table::service, "max_ejected_percent", "0",
+         [](S s) { return service_of(s).max_ejected_percent == 0; }},
+        {Table::service, "max_ejected_percent", "100",
+         [](S s) { return service_of(s).max_ejected_percent == 100; }},
+        {Table::service, "on_down", "\"keep\"",
+         [](S s) { return service_of(s).on_down == OnDown::keep; }},
+        {Table::service, "on_down", "\"drain\"",
+         [](S s) { return service_of(s).on_down == OnDown::drain; }},
+        {Table::service, "on_down", "\"close\"",
+         [](S s) { return service_of(s).on_down == OnDown::close; }},
+        {Table::service, "slow_start", "\"off\"",
+         [](S s) { return service_of(s).slow_start == Duration{0}; }},
+        {Table::service, "slow_start", "\"30s\"",
+         [](S s) { return service_of(s).slow_start == 30s; }},
+        {Table::service, "rebalance", "\"off\"",
+         [](S s) { return service_of(s).rebalance == Rebalance::off; }},
+        {Table::service, "rebalance", "\"idle\"",
+         [](S s) { return service_of(s).rebalance == Rebalance::idle; }},
+        {Table::service, "rebalance_idle", "\"10ms\"",
+         [](S s) { return service_of(s).rebalance_idle == 10ms; }},
         {Table::service, "max_lifetime", "\"off\"",
          [](S s) { return service_of(s).max_lifetime == Duration{0}; }},
         {Table::service, "max_lifetime", "\"1h\"",
@@ -587,6 +633,17 @@ std::vector<Bad> bad_values() {
         {service, "unix_owner", "\"-1\"", "unix_owner: there is no user \"-1\""},
         {service, "unix_owner", "\"4294967295\"",
          "unix_owner: there is no user \"4294967295\""},  // chown(2): leave it
+        {service, "balance", "\"leastcon\"",
+         "unknown balance \"leastcon\"; did you mean \"leastconn\"?"},
+        {service, "eject_after", "-1", "eject_after: -1 is not a whole number from 0 to 1000000"},
+        {service, "ejection_time", "\"off\"", "ejection_time: this cannot be turned off"},
+        {service, "max_ejection_time", "\"0s\"", "max_ejection_time: this cannot be turned off"},
+        {service, "max_ejected_percent", "101",
+         "max_ejected_percent: 101 is not a whole number from 0 to 100"},
+        {service, "on_down", "\"clos\"", "unknown on_down \"clos\"; did you mean \"close\"?"},
+        {service, "slow_start", "30", "slow_start: a duration needs a unit; did you mean \"30s\"?"},
+        {service, "rebalance", "true", "rebalance: expected off or idle, got a boolean"},
+        {service, "rebalance_idle", "\"9ms\"", "rebalance_idle: 9ms is shorter than 10ms"},
         {service, "retries", "-1", "retries: -1 is not a whole number from 0 to 1000, or \"auto\""},
         {service, "retries", "1001",
          "retries: 1001 is not a whole number from 0 to 1000, or \"auto\""},

@@ -1,0 +1,287 @@
+#include "proxy/supervisor.hpp"
+
+#include "base/duration.hpp"
+#include "eplb/reactor.hpp"
+#include "proxy/proxy_protocol.hpp"
+
+#include <algorithm>
+#include <array>
+#include <fmt/format.h>
+#include <functional>
+#include <iterator>
+#include <span>
+#include <utility>
+
+namespace eplb {
+namespace {
+
+constexpr int slow_start_steps = 32;
+
+std::string label(const Backend& backend) {
+    if (backend.name().empty()) return backend.address().to_string();
+    return fmt::format("{}/{}", backend.name(), backend.address().to_string());
+}
+
+std::string_view to_word(Backend::Wanted wanted) noexcept {
+    switch (wanted) {
+    case Backend::Wanted::drain: return "to be drained";
+    case Backend::Wanted::maintenance: return "in maintenance";
+    case Backend::Wanted::up: break;
+    }
+    return "wanted";
+}
+
+// For backends that expect a PROXY header: that there is no client.
+std::string local_header(SendProxy version, const Address& own, const Address& peer) {
+    std::array<std::byte, max_encoded_proxy_header> buffer;
+    const std::size_t size = encode_local_proxy_header(version, own, peer, buffer);
+    return {reinterpret_cast<const char*>(buffer.data()), size};
+}
+
+health::Checker::Route route_of(const ServiceConfig& service) {
+    health::Checker::Route route{
+        .socket = service.socket, .sources = service.sources, .preamble = {}};
+    if (service.send_proxy != SendProxy::off) {
+        route.preamble = [version = service.send_proxy](const Address& own, const Address& peer) {
+            return local_header(version, own, peer);
+        };
+    }
+    return route;
+}
+
+}  // namespace
+
+Supervisor::Supervisor(Reactor& reactor, ProxyObserver& observer, Hooks hooks)
+    : reactor_{reactor}, observer_{observer}, hooks_{std::move(hooks)}, timer_{reactor, *this} {}
+
+Supervisor::~Supervisor() = default;
+
+void Supervisor::supervise(const std::vector<ServiceBackend>& members) {
+    std::vector<std::unique_ptr<Entry>> entries;
+    for (const ServiceBackend& member : members) {
+        const auto known = std::ranges::find_if(entries_, [&](const auto& entry) {
+            return entry && entry->member.backend == member.backend;
+        });
+        std::unique_ptr<Entry> entry =
+            known != entries_.end() ? std::move(*known) : std::make_unique<Entry>();
+        entry->member = member;
+        entries.push_back(std::move(entry));
+    }
+    // What is known of those that are gone is out of date should they come back.
+    for (const auto& entry : entries_) {
+        if (!entry) continue;
+        entry->member.backend->set_down(false);
+        entry->member.backend->set_ejected(false);
+        entry->member.backend->set_share(Backend::full_share);
+    }
+    entries_ = std::move(entries);
+    for (std::size_t i = 0; i < entries_.size(); ++i) {
+        Entry& entry = *entries_[i];
+        if (entry.member.backend->ejected() && entry.member.service->eject_after == 0)
+            end_ejection(entry);
+        update_check(entry, i);
+    }
+    schedule();
+}
+
+// --- clients' experience
+
+void Supervisor::on_failure(const Backend& backend) {
+    Entry* const entry = find(backend);
+    if (entry == nullptr || backend.ejected()) return;
+    const ServiceConfig& service = *entry->member.service;
+    if (service.eject_after == 0 || backend.failures_in_a_row() < service.eject_after ||
+        !may_eject(*entry))
+        return;
+    Duration time = service.ejection_time;
+    for (std::uint32_t i = 0; i < entry->ejections && time < service.max_ejection_time; ++i)
+        time *= 2;
+    time = std::min(time, service.max_ejection_time);
+    ++entry->ejections;
+    entry->ejected_until = reactor_.now() + time;
+    entry->member.backend->set_ejected(true);
+    tell(LogLevel::warning, *entry,
+         fmt::format("is left alone for {}: {} clients in a row could not connect",
+                     format_duration(time), backend.failures_in_a_row()));
+    schedule();
+}
+
+void Supervisor::on_success(const Backend& backend) {
+    Entry* const entry = find(backend);
+    if (entry == nullptr || entry->ejections == 0) return;
+    entry->ejections = 0;
+    if (backend.ejected()) {
+        end_ejection(*entry);  // it was tried because nobody else worked either
+    } else {
+        tell(LogLevel::info, *entry, "serves clients again");
+    }
+}
+
+// As many as max_ejected_percent says, rounded down: the only one there is stays.
+bool Supervisor::may_eject(const Entry& entry) const noexcept {
+    std::size_t all = 0;
+    std::size_t ejected = 0;
+    for (const auto& other : entries_) {
+        const Backend& backend = *other->member.backend;
+        if (other->member.service != entry.member.service || !backend.enabled()) continue;
+        ++all;
+        if (backend.ejected()) ++ejected;
+    }
+    return (ejected + 1) * 100 <= all * entry.member.service->max_ejected_percent;
+}
+
+void Supervisor::end_ejection(Entry& entry) {
+    entry.ejected_until = TimePoint::max();
+    entry.member.backend->set_ejected(false);
+    tell(LogLevel::info, entry, "gets clients again");
+    came_back(entry);
+}
+
+// --- checks
+
+void Supervisor::update_check(Entry& entry, std::size_t index) {
+    const CheckConfig& wanted = entry.member.service->check;
+    Backend& backend = *entry.member.backend;
+    const bool off = !checking_ || wanted.type == CheckConfig::Type::none ||
+                     backend.wanted() == Backend::Wanted::maintenance;
+    if (off) {
+        entry.checker.reset();
+        if (!checking_ || !backend.down()) return;
+        backend.set_down(false);
+        tell(LogLevel::info, entry, "is not checked any more");
+        came_back(entry);
+        return;
+    }
+    if (entry.checker) {
+        entry.checker->set_config(wanted);
+        entry.checker->set_route(route_of(*entry.member.service));
+        return;
+    }
+    // The backends of a configuration are not all asked in the same moment.
+    static constexpr Duration spread = std::chrono::milliseconds{1};
+    entry.checker = std::make_unique<health::Checker>(
+        reactor_,
+        health::Checker::Options{.backend = backend.address(),
+                                 .config = wanted,
+                                 .route = route_of(*entry.member.service),
+                                 .offset = spread * static_cast<int>(index % 100),
+                                 .seed = std::hash<std::string>{}(label(backend))},
+        [this, &entry](const health::CheckResult& result) { on_check(entry, result); });
+}
+
+void Supervisor::on_check(Entry& entry, const health::CheckResult& result) {
+    using Outcome = health::CheckResult::Outcome;
+    Backend& backend = *entry.member.backend;
+    if (result.outcome == Outcome::local_error) {
+        if (std::exchange(entry.cause, result.cause) != result.cause)
+            tell(LogLevel::warning, entry, fmt::format("cannot be checked: {}", result.cause));
+        return;
+    }
+    entry.cause = result.cause;
+    if (!result.transition) return;
+    if (result.transition->to == health::Health::down) {
+        backend.set_down(true);
+        tell(LogLevel::warning, entry, fmt::format("is down: {}", result.cause));
+        hooks_.on_down(entry.member);
+        return;
+    }
+    if (!backend.down()) return;  // the first check of all passed
+    backend.set_down(false);
+    tell(LogLevel::info, entry, "is up");
+    hooks_.on_up(entry.member);
+    came_back(entry);
+}
+
+void Supervisor::stop_checks() noexcept {
+    checking_ = false;
+    for (const auto& entry : entries_) entry->checker.reset();
+}
+
+// --- operators
+
+std::size_t Supervisor::set_wanted(std::string_view service, std::string_view name,
+                                   Backend::Wanted wanted) {
+    std::size_t count = 0;
+    for (std::size_t i = 0; i < entries_.size(); ++i) {
+        Entry& entry = *entries_[i];
+        Backend& backend = *entry.member.backend;
+        if (entry.member.service->name != service ||
+            (backend.name() != name && backend.address().to_string() != name))
+            continue;
+        ++count;
+        if (backend.wanted() == wanted) continue;
+        backend.set_wanted(wanted);
+        tell(LogLevel::info, entry, fmt::format("is {}", to_word(wanted)));
+        update_check(entry, i);
+        if (wanted == Backend::Wanted::up) came_back(entry);
+    }
+    return count;
+}
+
+// --- coming back
+
+void Supervisor::came_back(Entry& entry) {
+    if (!entry.member.backend->usable()) return;
+    if (entry.member.service->slow_start > Duration{0}) {
+        entry.slow_since = reactor_.now();
+        update_slow_start(entry, entry.slow_since);
+        schedule();
+    }
+    hooks_.on_usable();
+}
+
+void Supervisor::update_slow_start(Entry& entry, TimePoint now) noexcept {
+    const Duration whole = entry.member.service->slow_start;
+    const Duration gone = now - entry.slow_since;
+    Backend& backend = *entry.member.backend;
+    if (gone >= whole) {
+        backend.set_share(Backend::full_share);
+        entry.slow_since = TimePoint::max();
+        return;
+    }
+    const double part = std::chrono::duration<double>{gone} / std::chrono::duration<double>{whole};
+    backend.set_share(static_cast<std::uint32_t>(part * Backend::full_share));
+}
+
+// --- time
+
+Next Supervisor::run() {
+    if (!timer_.take_fired()) return Next::wait;
+    const TimePoint now = reactor_.now();
+    for (const auto& entry : entries_) {
+        if (entry->ejected_until <= now) end_ejection(*entry);
+        if (entry->slow_since <= now) update_slow_start(*entry, now);
+    }
+    schedule();
+    return Next::wait;
+}
+
+void Supervisor::schedule() {
+    TimePoint next = TimePoint::max();
+    for (const auto& entry : entries_) {
+        next = std::min(next, entry->ejected_until);
+        if (entry->slow_since == TimePoint::max()) continue;
+        const Duration step =
+            std::max(entry->member.service->slow_start / slow_start_steps, Duration{1});
+        const auto done = (reactor_.now() - entry->slow_since) / step;
+        next = std::min(next, entry->slow_since + (done + 1) * step);
+    }
+    if (next == TimePoint::max()) {
+        timer_.cancel();
+    } else {
+        timer_.start_at(next);
+    }
+}
+
+Supervisor::Entry* Supervisor::find(const Backend& backend) noexcept {
+    const auto found = std::ranges::find_if(
+        entries_, [&](const auto& entry) { return entry->member.backend.get() == &backend; });
+    return found == entries_.end() ? nullptr : found->get();
+}
+
+void Supervisor::tell(LogLevel level, const Entry& entry, std::string_view what) {
+    observer_.on_event(level, fmt::format("backend {} of {} {}", label(*entry.member.backend),
+                                          entry.member.service->name, what));
+}
+
+}  // namespace eplb

@@ -1,0 +1,89 @@
+#pragma once
+
+#include "eplb/backend.hpp"
+#include "eplb/config.hpp"
+#include "eplb/proxy.hpp"
+#include "eplb/task.hpp"
+#include "eplb/timer.hpp"
+#include "health/checker.hpp"
+#include "proxy/service_spec.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace eplb {
+
+class Reactor;
+
+/// Keeps what is known of the backends, and says so in the log, a line for each change:
+///
+///   checks       a backend whose checks fail is down, and up again when they pass
+///   ejections    one that fails clients, several in a row, is left alone for a while, and for
+///                longer each time, until it serves one
+///   slow starts  one that comes back gets its share little by little
+///   maintenance  what an operator wants
+///
+/// A session that fails on this machine's account says nothing of its backend, nor does a check.
+/// Belongs to the thread of its reactor, which outlives it.
+class Supervisor final : public Task {
+public:
+    struct Hooks {
+        /// A backend can be used again: clients may wait for one.
+        std::function<void()> on_usable;
+        /// Its checks say so; not for one that is only ejected.
+        std::function<void(const ServiceBackend&)> on_down;
+        std::function<void(const ServiceBackend&)> on_up;
+    };
+
+    Supervisor(Reactor& reactor, ProxyObserver& observer, Hooks hooks);
+    ~Supervisor();
+
+    /// All that there are, from now on. Those that were there before keep their state.
+    void supervise(const std::vector<ServiceBackend>& members);
+
+    /// A session could not connect to it, or could after others had failed.
+    void on_failure(const Backend& backend);
+    void on_success(const Backend& backend);
+    /// What an operator wants of the backends of that service with that name or address. Returns
+    /// how many there are.
+    std::size_t set_wanted(std::string_view service, std::string_view backend,
+                           Backend::Wanted wanted);
+    /// Nobody is asked any more; what is known stays.
+    void stop_checks() noexcept;
+
+    Next run() override;
+
+private:
+    struct Entry {
+        ServiceBackend member;
+        std::uint32_t ejections = 0;  // without a success in between
+        TimePoint ejected_until = TimePoint::max();
+        TimePoint slow_since = TimePoint::max();
+        std::unique_ptr<health::Checker> checker;
+        std::string cause;  // why it is down
+    };
+
+    [[nodiscard]] Entry* find(const Backend& backend) noexcept;
+    [[nodiscard]] bool may_eject(const Entry& entry) const noexcept;
+    void end_ejection(Entry& entry);
+    void on_check(Entry& entry, const health::CheckResult& result);
+    void came_back(Entry& entry);
+    void update_check(Entry& entry, std::size_t index);
+    void update_slow_start(Entry& entry, TimePoint now) noexcept;
+    void schedule();
+    void tell(LogLevel level, const Entry& entry, std::string_view what);
+
+    Reactor& reactor_;
+    ProxyObserver& observer_;
+    Hooks hooks_;
+    std::vector<std::unique_ptr<Entry>> entries_;
+    Timer timer_;
+    bool checking_ = true;
+};
+
+}  // namespace eplb

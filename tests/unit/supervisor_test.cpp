@@ -1,0 +1,470 @@
+// What is known of backends, and what a proxy does by it.
+#include "proxy/supervisor.hpp"
+
+#include "eplb/acceptor.hpp"
+#include "support/catch.hpp"
+#include "support/proxy_fixture.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+using namespace std::chrono_literals;
+using eplb::Address;
+using eplb::Backend;
+using eplb::Balance;
+using eplb::CheckConfig;
+using eplb::Config;
+using eplb::Duration;
+using eplb::EndReason;
+using eplb::Fd;
+using eplb::OnDown;
+using eplb::Rebalance;
+using eplb::WhenAllDown;
+using eplb::test::config_for;
+using eplb::test::contains;
+using eplb::test::pattern;
+using eplb::test::Peer;
+using eplb::test::RefusingPort;
+using eplb::test::Script;
+using Fixture = eplb::test::ProxyFixture;
+
+namespace {
+
+const Script polite{.echo = true, .finish_with_peer = true};
+
+// A port on which somebody listens, or nobody, as the test likes. Who connects is not talked to.
+class Door {
+public:
+    explicit Door(bool open = true) : refusing_{std::make_unique<RefusingPort>()} {
+        address = refusing_->address;
+        if (open) this->open();
+    }
+    void open() {
+        refusing_.reset();
+        listener_ = eplb::listen_on(address);
+    }
+    void close() { listener_.reset(); }
+
+    Address address;
+
+private:
+    std::unique_ptr<RefusingPort> refusing_;
+    Fd listener_;
+};
+
+// What was told of backends, without their names.
+std::vector<std::string> told(const Fixture& f) {
+    std::vector<std::string> all;
+    for (const auto& event : f.observer.events) {
+        const std::size_t end = event.message.find(" of default ");
+        if (event.message.starts_with("backend ") && end != std::string::npos)
+            all.push_back(event.message.substr(end + 12));
+    }
+    return all;
+}
+
+// Lets a client come and be served; returns how many backends failed it before.
+std::size_t failures_of_a_client(Fixture& f) {
+    const std::size_t before = f.observer.ends.size();
+    f.connect_through().half_close();
+    REQUIRE(f.until_ended(before + 1));
+    return f.observer.ends.back().failed_attempts.size();
+}
+
+void let_time_pass(Fixture& f, Duration whole, Duration step) {
+    for (Duration gone{0}; gone < whole; gone += step) {
+        f.clock.advance(step);
+        REQUIRE(f.loop.settle());
+    }
+}
+
+using Lines = std::vector<std::string>;
+
+}  // namespace
+
+// --- ejections
+
+TEST_CASE("supervisor: a backend that fails clients is left alone, longer each time",
+          "[proxy][supervisor]") {
+    Fixture f{1, polite};
+    const RefusingPort refuses;
+    Config config = config_for({refuses.address, f.backends[0]->address()});
+    f.start(config);
+    std::size_t failures = 0;
+    for (int i = 0; i < 6; ++i) failures += failures_of_a_client(f);
+    CHECK(failures == 3);
+    CHECK(told(f) == Lines{"is left alone for 10s: 3 clients in a row could not connect"});
+    CHECK(f.proxy->backends()[0].ejected);
+    for (int i = 0; i < 4; ++i) CHECK(failures_of_a_client(f) == 0);
+
+    for (const std::string time : {"20s", "40s", "80s", "160s", "5m", "5m"}) {
+        f.observer.events.clear();
+        let_time_pass(f, f.proxy->backends()[0].ejected ? 310s : 0s, 10s);
+        REQUIRE_FALSE(f.proxy->backends()[0].ejected);
+        std::size_t more = 0;
+        for (int i = 0; i < 4; ++i) more += failures_of_a_client(f);
+        CHECK(more == 1);  // one is enough
+        const Lines lines = told(f);
+        REQUIRE(lines.size() == 2);
+        CHECK(lines[0] == "gets clients again");
+        CHECK_THAT(lines[1], contains("is left alone for " + time));
+    }
+}
+
+TEST_CASE("supervisor: a client that is served ends the count", "[proxy][supervisor]") {
+    Fixture f{1, polite};
+    Door door{false};
+    Config config = config_for({door.address, f.backends[0]->address()});
+    f.start(config);
+    for (int i = 0; i < 4; ++i) failures_of_a_client(f);
+    REQUIRE(f.proxy->backends()[0].failures == 2);
+    door.open();
+    for (int i = 0; i < 2; ++i) f.connect_through();
+    door.close();
+    for (int i = 0; i < 4; ++i) failures_of_a_client(f);
+    CHECK(told(f).empty());
+    for (int i = 0; i < 2; ++i) failures_of_a_client(f);
+    CHECK(told(f).size() == 1);
+}
+
+TEST_CASE("supervisor: no more than the percentage are left alone, and never the only one",
+          "[proxy][supervisor]") {
+    const RefusingPort a;
+    const RefusingPort b;
+    Fixture f{1, polite};
+    Config config = config_for({a.address, b.address, f.backends[0]->address()});
+    SECTION("half of three is one") {
+        f.start(config);
+        for (int i = 0; i < 12; ++i) failures_of_a_client(f);
+        const auto backends = f.proxy->backends();
+        CHECK(backends[0].ejected != backends[1].ejected);
+    }
+    SECTION("two thirds are two") {
+        config.services[0].max_ejected_percent = 67;
+        f.start(config);
+        for (int i = 0; i < 12; ++i) failures_of_a_client(f);
+        CHECK(f.proxy->backends()[0].ejected);
+        CHECK(f.proxy->backends()[1].ejected);
+    }
+    SECTION("the only one") {
+        f.start(config_for({a.address}));
+        for (std::size_t i = 1; i <= 5; ++i) {
+            f.connect();
+            REQUIRE(f.until_ended(i));
+            CHECK(f.observer.ends.back().reason == EndReason::connect_refused);
+        }
+        CHECK_FALSE(f.proxy->backends()[0].ejected);
+    }
+    SECTION("none, if the service wants that") {
+        config.services[0].eject_after = 0;
+        f.start(config);
+        for (int i = 0; i < 12; ++i) failures_of_a_client(f);
+        CHECK(told(f).empty());
+    }
+}
+
+TEST_CASE("supervisor: another configuration may end ejections", "[proxy][supervisor]") {
+    const RefusingPort refuses;
+    Fixture f{1, polite};
+    Config config = config_for({refuses.address, f.backends[0]->address()});
+    f.start(config);
+    for (int i = 0; i < 6; ++i) failures_of_a_client(f);
+    REQUIRE(f.proxy->backends()[0].ejected);
+    f.proxy->apply(config);
+    REQUIRE(f.loop.settle());
+    CHECK(f.proxy->backends()[0].ejected);  // it is the same backend
+    config.services[0].eject_after = 0;
+    f.proxy->apply(config);
+    REQUIRE(f.loop.settle());
+    CHECK_FALSE(f.proxy->backends()[0].ejected);
+}
+
+// --- checks
+
+TEST_CASE("supervisor: the first check decides, and clients are spared what is down",
+          "[proxy][supervisor]") {
+    Fixture f{1, polite};
+    Door door{false};
+    Config config = config_for({door.address, f.backends[0]->address()});
+    config.services[0].check.type = CheckConfig::Type::tcp;
+    f.start(config);
+    REQUIRE(f.loop.settle());
+    let_time_pass(f, 10ms, 1ms);
+    CHECK(told(f) == Lines{"is down: connect: Connection refused"});
+    CHECK(f.proxy->backends()[0].down);
+    CHECK_FALSE(f.proxy->backends()[1].down);
+    for (int i = 0; i < 4; ++i) CHECK(failures_of_a_client(f) == 0);
+
+    door.open();
+    let_time_pass(f, 6s, 100ms);
+    CHECK(told(f) == Lines{"is down: connect: Connection refused", "is up"});
+    for (int i = 0; i < 2; ++i) f.connect_through();
+    CHECK(f.proxy->backends()[0].active == 1);
+
+    door.close();
+    let_time_pass(f, 6s, 100ms);
+    CHECK(told(f).size() == 3);
+    CHECK(f.proxy->backends()[0].down);
+}
+
+TEST_CASE("supervisor: while all are down, clients are sent all the same, or refused",
+          "[proxy][supervisor]") {
+    Fixture f{2, polite};
+    const RefusingPort asked;
+    Config config = f.config();
+    config.services[0].check.type = CheckConfig::Type::tcp;
+    config.services[0].check.address = asked.address;
+    config.services[0].when_all_down = GENERATE(WhenAllDown::try_all, WhenAllDown::refuse);
+    f.start(config);
+    let_time_pass(f, 10ms, 1ms);
+    REQUIRE(told(f).size() == 2);
+    if (config.services[0].when_all_down == WhenAllDown::try_all) {
+        f.connect_through();
+        f.connect_through();
+        CHECK(f.proxy->backends()[0].active == 1);
+        CHECK(f.proxy->backends()[1].active == 1);
+    } else {
+        Peer& client = f.connect();
+        REQUIRE(f.until_ended(1));
+        CHECK(f.observer.ends[0].reason == EndReason::no_backend);
+        REQUIRE(f.loop.until([&] { return client.was_reset(); }));
+    }
+}
+
+TEST_CASE("supervisor: sessions of a backend that is down follow on_down", "[proxy][supervisor]") {
+    Fixture f{1, polite};
+    Door asked;
+    Config config = f.config();
+    config.services[0].check.type = CheckConfig::Type::tcp;
+    config.services[0].check.address = asked.address;
+    config.services[0].drain_timeout = 30s;
+    const OnDown policy = GENERATE(OnDown::keep, OnDown::drain, OnDown::close);
+    config.services[0].on_down = policy;
+    f.start(config);
+    Peer& client = f.connect_through();
+    let_time_pass(f, 5s, 100ms);
+    asked.close();
+    let_time_pass(f, 6s, 100ms);
+    REQUIRE(f.proxy->backends()[0].down);
+    if (policy == OnDown::close) {
+        CHECK(client.was_reset());
+        REQUIRE(f.observer.ends.size() == 1);
+        CHECK(f.observer.ends[0].reason == EndReason::backend_down);
+        return;
+    }
+    CHECK(f.observer.ends.empty());
+    SECTION("and it stays down") {
+        let_time_pass(f, 40s, 1s);
+        CHECK(client.was_reset() == (policy == OnDown::drain));
+    }
+    SECTION("and it is up again in time") {
+        asked.open();
+        let_time_pass(f, 6s, 100ms);
+        REQUIRE_FALSE(f.proxy->backends()[0].down);
+        let_time_pass(f, 60s, 1s);
+        CHECK_FALSE(client.over());
+    }
+}
+
+TEST_CASE("supervisor: a check that is taken out of the configuration leaves nobody down",
+          "[proxy][supervisor]") {
+    Fixture f{1, polite};
+    const RefusingPort asked;
+    Config config = f.config();
+    config.services[0].check.type = CheckConfig::Type::tcp;
+    config.services[0].check.address = asked.address;
+    config.services[0].when_all_down = WhenAllDown::refuse;
+    f.start(config);
+    let_time_pass(f, 10ms, 1ms);
+    REQUIRE(f.proxy->backends()[0].down);
+    config.services[0].check.type = CheckConfig::Type::none;
+    f.proxy->apply(config);
+    REQUIRE(f.loop.settle());
+    CHECK_FALSE(f.proxy->backends()[0].down);
+    CHECK(told(f).back() == "is not checked any more");
+    f.connect_through();
+}
+
+// --- coming back
+
+TEST_CASE("supervisor: a backend that is back starts slowly", "[proxy][supervisor]") {
+    Fixture f{1, polite};
+    Door door{false};
+    Config config = config_for({door.address, f.backends[0]->address()});
+    config.services[0].check.type = CheckConfig::Type::tcp;
+    config.services[0].slow_start = 64s;
+    f.start(config);
+    let_time_pass(f, 10ms, 1ms);
+    REQUIRE(f.proxy->backends()[0].down);
+    door.open();
+    let_time_pass(f, 4s, 100ms);
+    REQUIRE_FALSE(f.proxy->backends()[0].down);
+    const auto share_of_next = [&](int clients) {
+        const std::size_t before = f.proxy->backends()[0].active;
+        for (int i = 0; i < clients; ++i) f.connect_through();
+        return f.proxy->backends()[0].active - before;
+    };
+    CHECK(share_of_next(30) <= 4);
+    let_time_pass(f, 30s, 1s);
+    const std::size_t halfway = share_of_next(30);
+    CHECK(halfway >= 7);  // a third
+    CHECK(halfway <= 12);
+    let_time_pass(f, 40s, 1s);
+    CHECK(share_of_next(30) == 15);
+}
+
+TEST_CASE("supervisor: who waits for a backend gets the one that comes back",
+          "[proxy][supervisor]") {
+    Fixture f{2, polite};
+    Config config = f.config();
+    for (auto& backend : config.services[0].backends) backend.max_connections = 1;
+    f.start(config);
+    REQUIRE(f.proxy->set_backend("default", f.backends[1]->address().to_string(),
+                                 Backend::Wanted::maintenance) == 1);
+    f.connect_through();
+    Peer& waits = f.connect();
+    waits.send(pattern(10));
+    REQUIRE(f.loop.settle());
+    CHECK(waits.received().empty());
+    f.proxy->set_backend("default", f.backends[1]->address().to_string(), Backend::Wanted::up);
+    REQUIRE(f.loop.until([&] { return waits.received() == pattern(10); }));
+}
+
+// --- operators
+
+TEST_CASE("supervisor: a backend in maintenance or to be drained gets nobody, and keeps who it has",
+          "[proxy][supervisor]") {
+    Fixture f{2, polite};
+    f.start();
+    f.connect_through();
+    f.connect_through();
+    const auto wanted = GENERATE(Backend::Wanted::maintenance, Backend::Wanted::drain);
+    const std::string name = f.backends[0]->address().to_string();
+    CHECK(f.proxy->set_backend("default", "nobody", wanted) == 0);
+    CHECK(f.proxy->set_backend("other", name, wanted) == 0);
+    REQUIRE(f.proxy->set_backend("default", name, wanted) == 1);
+    CHECK(told(f) ==
+          Lines{wanted == Backend::Wanted::drain ? "is to be drained" : "is in maintenance"});
+    for (int i = 0; i < 4; ++i) f.connect_through();
+    CHECK(f.proxy->backends()[0].active == 1);
+    CHECK(f.proxy->backends()[1].active == 5);
+    CHECK(f.proxy->backends()[0].wanted == wanted);
+    f.clients[0].send(pattern(10));
+    REQUIRE(f.loop.until([&] { return f.clients[0].received() == pattern(10); }));
+
+    f.proxy->apply(f.proxy->config());  // changes nothing
+    REQUIRE(f.loop.settle());
+    CHECK(f.proxy->backends()[0].wanted == wanted);
+    f.proxy->set_backend("default", name, Backend::Wanted::up);
+    f.proxy->set_backend("default", name, Backend::Wanted::up);
+    CHECK(told(f).size() == 2);
+    for (int i = 0; i < 2; ++i) f.connect_through();
+    CHECK(f.proxy->backends()[0].active == 2);
+}
+
+// --- policies, in a whole proxy
+
+TEST_CASE("proxy: the balance of the service decides", "[proxy][supervisor]") {
+    Fixture f{3, polite};
+    Config config = f.config();
+    const auto counts = [&] {
+        std::vector<std::size_t> all;
+        for (const auto& backend : f.proxy->backends()) all.push_back(backend.active);
+        return all;
+    };
+    using Counts = std::vector<std::size_t>;
+    SECTION("first, until it is full") {
+        config.services[0].balance = Balance::first;
+        config.services[0].backends[0].max_connections = 4;
+        f.start(config);
+        for (int i = 0; i < 6; ++i) f.connect_through();
+        CHECK(counts() == Counts{4, 2, 0});
+    }
+    SECTION("leastconn") {
+        config.services[0].balance = Balance::leastconn;
+        f.start(config);
+        for (int i = 0; i < 6; ++i) f.connect_through();
+        CHECK(counts() == Counts{2, 2, 2});
+        for (std::size_t i = 0; i < f.clients.size(); ++i) {
+            if (f.observer.starts[i].backend == f.backends[1]->address()) f.clients[i].half_close();
+        }
+        REQUIRE(f.until_ended(2));
+        f.connect_through();
+        f.connect_through();
+        CHECK(counts() == Counts{2, 2, 2});
+    }
+    SECTION("one for each client's address, and another one when it changes to round robin") {
+        config.services[0].balance = Balance::source_hash;
+        f.start(config);
+        f.connect_through();
+        const Address backend = f.observer.starts[0].backend;
+        f.connect_through();
+        CHECK(f.observer.starts[1].backend == backend);
+        config.services[0].balance = Balance::round_robin;
+        f.proxy->apply(config);
+        REQUIRE(f.loop.settle());
+        for (int i = 0; i < 3; ++i) f.connect_through();
+        for (const std::size_t count : counts()) CHECK(count >= 1);
+    }
+    SECTION("the others serve everybody, too") {
+        config.services[0].balance =
+            GENERATE(Balance::random, Balance::consistent, Balance::least_time, Balance::peak_ewma);
+        f.start(config);
+        for (int i = 0; i < 9; ++i) f.connect_through();
+        CHECK(counts()[0] + counts()[1] + counts()[2] == 9);
+    }
+    SECTION("one's own") {
+        class Last final : public eplb::Balancer {
+        public:
+            Backend* pick(const eplb::Candidates& candidates, const Address&,
+                          eplb::TimePoint) noexcept override {
+                return candidates.all().back();
+            }
+        };
+        config.services[0].make_balancer = [] { return std::make_unique<Last>(); };
+        f.start(config);
+        for (int i = 0; i < 4; ++i) f.connect_through();
+        CHECK(counts() == Counts{0, 0, 4});
+    }
+}
+
+// --- moving sessions
+
+TEST_CASE("proxy: quiet sessions are moved to a backend that is new, a few at a time",
+          "[proxy][supervisor]") {
+    Fixture f{2, polite};
+    Config config = f.config();
+    config.services[0].rebalance = Rebalance::idle;
+    config.services[0].backends[1].weight = 0;
+    f.start(config);
+    for (int i = 0; i < 20; ++i) f.connect_through();
+    let_time_pass(f, 10s, 500ms);
+    CHECK(f.observer.ends.empty());
+
+    config.services[0].backends[1].weight = 1;
+    f.proxy->apply(config);
+    let_time_pass(f, 3s, 500ms);
+    const std::size_t moved = f.observer.ends.size();
+    CHECK(moved >= 2);
+    CHECK(moved <= 3);
+    for (const auto& end : f.observer.ends) CHECK(end.reason == EndReason::rebalance);
+
+    // Those that talk are left alone, and so is everybody once it is even enough.
+    for (int round = 0; round < 40; ++round) {
+        for (Peer& client : f.clients)
+            if (!client.over()) client.send(pattern(1));
+        let_time_pass(f, 1s, 500ms);
+    }
+    CHECK(f.observer.ends.size() == moved);
+    let_time_pass(f, 60s, 500ms);
+    const std::size_t all = f.observer.ends.size();
+    CHECK(f.proxy->backends()[0].active < 20);
+    let_time_pass(f, 60s, 500ms);
+    CHECK(f.observer.ends.size() == all);
+}
