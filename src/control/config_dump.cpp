@@ -50,6 +50,8 @@ std::string dump(const Settings& settings, std::string_view file) {
         text += "\n[[service]]\n";
         dump_section<ServiceValues>(text, service, own_service_keys(), file);
         dump_section<ServiceValues>(text, service, service_keys(), file);
+        text += "\n[service.check]\n";
+        dump_section(text, service.check, check_keys(), file);
         for (const Section<BackendValues>& backend : service.backends) {
             text += "\n[[service.backend]]\n";
             dump_section(text, backend, backend_keys(), file);

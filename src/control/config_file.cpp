@@ -29,6 +29,7 @@ std::vector<Address> look_up(const Endpoint& endpoint, Diagnostics& diagnostics)
 
 ServiceConfig resolve(const Service& service, Diagnostics& diagnostics) {
     ServiceConfig config = service.values.config;
+    config.check = service.check.values;
     for (const Endpoint& endpoint : service.values.listen) {
         for (const Address& address : look_up(endpoint, diagnostics))
             config.listen.push_back(address);

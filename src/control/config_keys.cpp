@@ -1,5 +1,6 @@
 #include "control/config_keys.hpp"
 
+#include "control/make_key.hpp"
 #include "eplb/flow.hpp"
 #include "eplb/pipe.hpp"
 
@@ -20,26 +21,6 @@ constexpr std::uint64_t most_pipe_bytes = 16 * 1024 * 1024;
 constexpr Duration most_busy_poll = 1s;
 constexpr Duration longest_ttl = 24h;
 constexpr std::uint32_t most_weight = 65535;
-
-/// `access` gives a reference to the value that the key is about.
-template <class Values, class Value, class Access>
-Key<Values> key(std::string name, const Codec<Value>& codec, Access access, std::string flag,
-                std::string details) {
-    Key<Values> result;
-    result.name = std::move(name);
-    result.type = codec.type;
-    result.default_value = codec.write(access(std::as_const(*std::make_unique<Values>())));
-    result.details = std::move(details);
-    result.flag = std::move(flag);
-    result.read = [codec, access](const Node& node, Values& values, const Complaint& complain) {
-        auto value = codec.read(node, complain);
-        if (!value) return false;
-        access(values) = std::move(*value);
-        return true;
-    };
-    result.write = [codec, access](const Values& values) { return codec.write(access(values)); };
-    return result;
-}
 
 template <class Values>
 Key<Values> without_default(Key<Values> key) {

@@ -40,6 +40,8 @@ using KeyTable = std::vector<Key<Values>>;
 [[nodiscard]] const KeyTable<ServiceValues>& service_keys();
 /// What only a [[service]] has: its name and its listeners.
 [[nodiscard]] const KeyTable<ServiceValues>& own_service_keys();
+/// Those of [service.check], which stand in [defaults.check] too.
+[[nodiscard]] const KeyTable<CheckConfig>& check_keys();
 [[nodiscard]] const KeyTable<BackendValues>& backend_keys();
 
 }  // namespace eplb::control

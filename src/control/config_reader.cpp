@@ -69,8 +69,10 @@ private:
         Service defaults;
         const Node* const table = file != nullptr ? find_table(*file, "defaults") : nullptr;
         if (table == nullptr) return defaults;
-        read_table(*table, "[defaults]", defaults, service_keys(), {});
+        read_table(*table, "[defaults]", defaults, service_keys(), {"check"});
+        read_check(*table, "[defaults.check]", defaults.check);
         for (auto& [key, origin] : defaults.origins) origin.from_defaults = true;
+        for (auto& [key, origin] : defaults.check.origins) origin.from_defaults = true;
         return defaults;
     }
 
@@ -80,7 +82,8 @@ private:
             service.place = table.place;
             KeyTable<ServiceValues> keys = own_service_keys();
             keys.insert(keys.end(), service_keys().begin(), service_keys().end());
-            read_table(table, "[[service]]", service, keys, {"backend"});
+            read_table(table, "[[service]]", service, keys, {"backend", "check"});
+            read_check(table, "[service.check]", service.check);
             require(table, "[[service]]", "listen", R"(listen = ":5555")");
             require(table, "[[service]]", "backend",
                     R"([[service.backend]] with address = "127.0.0.1:3306")");
@@ -92,6 +95,18 @@ private:
             }
             services.push_back(std::move(service));
         }
+    }
+
+    void read_check(const Node& parent, std::string_view header, Section<CheckConfig>& check) {
+        const Member* const member = parent.find("check");
+        if (member == nullptr) return;
+        if (member->value.kind != Node::Kind::table) {
+            diagnostics_.error(member->place,
+                               fmt::format("\"check\" is a table; write {}", header));
+            return;
+        }
+        check.place = member->value.place;
+        read_table(member->value, header, check, check_keys(), {});
     }
 
     void override_services(const Node& flags, std::vector<Service>& services) {
@@ -149,6 +164,7 @@ private:
         if (key == "log" || key == "dns" || key == "defaults")
             return fmt::format("; write [{}]", key);
         if (key == "service") return "; write [[service]]";
+        if (key == "check") return "; write [service.check] below its [[service]]";
         if (key == "backend") return "; write [[service.backend]] below its [[service]]";
         if (has(process_keys())) return "; it belongs above all [tables]";
         if (has(log_keys())) return "; it belongs into [log]";
@@ -156,6 +172,8 @@ private:
         if (has(service_keys())) return "; it belongs into [[service]] or [defaults]";
         if (has(own_service_keys())) return "; it belongs into [[service]]";
         if (has(backend_keys())) return "; it belongs into [[service.backend]]";
+        // A port elsewhere is rather meant to be part of an address.
+        if (key != "port" && has(check_keys())) return "; it belongs into [service.check]";
         return {};
     }
 

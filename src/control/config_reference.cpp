@@ -22,7 +22,7 @@ std::vector<KeyInfo> infos(const KeyTable<Values>& table) {
     return {table.begin(), table.end()};
 }
 
-std::array<Chapter, 6> chapters() {
+std::array<Chapter, 7> chapters() {
     return {{
         {"Process", "Above all tables.", infos(process_keys())},
         {"[log]", "", infos(log_keys())},
@@ -32,6 +32,9 @@ std::array<Chapter, 6> chapters() {
         {"[[service]] or [defaults]",
          "What stands in [defaults] is for every service that does not say otherwise.",
          infos(service_keys())},
+        {"[service.check] or [defaults.check]",
+         "How each backend of the service is asked, again and again, whether it works.",
+         infos(check_keys())},
         {"[[service.backend]]",
          "One for each backend, below the service that it belongs to; there has to be at least one.",
          infos(backend_keys())},

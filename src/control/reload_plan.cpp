@@ -40,6 +40,9 @@ public:
             if (!old) {
                 change("+ service {}", service.name);
             } else {
+                compare_keys(fmt::format("service {}: check ", service.name),
+                             old->second->check.values, wanted_.settings.services[i].check.values,
+                             check_keys());
                 compare_keys(fmt::format("service {}: ", service.name), old->second->values,
                              wanted_.settings.services[i].values, service_keys());
             }

@@ -105,6 +105,7 @@ struct Section {
 };
 
 struct Service : Section<ServiceValues> {
+    Section<CheckConfig> check;
     std::vector<Section<BackendValues>> backends;
 };
 

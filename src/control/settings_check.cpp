@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <bit>
+#include <charconv>
+#include <cstdint>
 #include <fmt/format.h>
 #include <optional>
 #include <stdexcept>
@@ -223,6 +225,12 @@ private:
             diagnostics_.warning(*place, "pipe_size: the kernel rounds it up to a power of two");
         }
         check_proxy_protocol(service);
+        check_health_check(service);
+        if (const Place* const place = said(service, "max_ejection_time");
+            place != nullptr && config.max_ejection_time < config.ejection_time) {
+            diagnostics_.warning(*place,
+                                 "max_ejection_time is shorter than ejection_time, and wins");
+        }
         for (const Endpoint& endpoint : service.values.listen) {
             if (endpoint.text.starts_with("unix:") && !endpoint.text.starts_with("unix:/") &&
                 !endpoint.text.starts_with("unix:@")) {
@@ -233,6 +241,80 @@ private:
                                 endpoint.text));
             }
         }
+    }
+
+    // What only some types use.
+    static std::vector<CheckConfig::Type> users_of(std::string_view key) {
+        using enum CheckConfig::Type;
+        if (key == "send" || key == "expect") return {send_expect};
+        if (key == "user") return {mysql, postgres, redis};
+        if (key == "database") return {postgres};
+        if (key == "password") return {redis};
+        if (key == "path" || key == "host" || key == "status") return {http};
+        return {tcp, send_expect, mysql, postgres, redis, http};
+    }
+
+    void check_health_check(const Service& service) {
+        using Type = CheckConfig::Type;
+        const Section<CheckConfig>& check = service.check;
+        const CheckConfig& config = check.values;
+        for (const auto& [key, origin] : check.origins) {
+            if (key == "type") continue;
+            const auto users = users_of(key);
+            if (std::ranges::find(users, config.type) != users.end()) continue;
+            diagnostics_.warning(
+                origin.place, config.type == Type::none
+                                  ? fmt::format("{}: without a type there are no checks", key)
+                                  : fmt::format("{}: this type of check has no use for it", key));
+        }
+        const Place* const type = said(check, "type");
+        if (type == nullptr) return;
+        if (config.type == Type::send_expect && config.send.empty() && config.expect.empty())
+            diagnostics_.error(*type,
+                               "send_expect has neither send nor expect; write type = \"tcp\"");
+        if (config.type == Type::mysql && config.user.empty())
+            diagnostics_.warning(*type,
+                                 "mysql: without a user, MariaDB logs each check; add: user = "
+                                 "\"eplb\", who needs no password and no rights");
+        if (const Place* const place = said(check, "fast_interval");
+            place != nullptr && config.fast_interval > config.interval)
+            diagnostics_.warning(*place, "fast_interval is longer than interval, which wins");
+        if (config.type == Type::tcp) warn_of_plain_check(service, *type);
+    }
+
+    void warn_of_plain_check(const Service& service, const Place& type) {
+        const CheckConfig& config = service.check.values;
+        for (const Section<BackendValues>& backend : service.backends) {
+            const std::optional<std::uint16_t> port = checked_port(config, backend.values.address);
+            if (port == 3306) {
+                diagnostics_.warning(
+                    type,
+                    "tcp: MySQL counts each check as a failed handshake, and after "
+                    "max_connect_errors refuses this machine; write type = \"mysql\"");
+                return;
+            }
+            if (port == 5432) {
+                diagnostics_.warning(
+                    type,
+                    "tcp: PostgreSQL logs each check as a mistake; write type = \"postgres\"");
+                return;
+            }
+        }
+    }
+
+    static std::optional<std::uint16_t> checked_port(const CheckConfig& config,
+                                                     const Endpoint& backend) {
+        if (config.port) return config.port;
+        if (config.address) return config.address->is_unix() ? 0 : config.address->port();
+        if (const std::optional<Address> address = address_of(backend))
+            return address->is_unix() ? 0 : address->port();
+        // A host name with a port, or a service's, which has none.
+        const std::size_t colon = backend.text.rfind(':');
+        std::uint16_t port = 0;
+        const char* const end = backend.text.data() + backend.text.size();
+        const auto [rest, error] = std::from_chars(backend.text.data() + colon + 1, end, port);
+        if (error != std::errc{} || rest != end) return std::nullopt;
+        return port;
     }
 
     void check_proxy_protocol(const Service& service) {

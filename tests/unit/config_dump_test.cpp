@@ -83,7 +83,8 @@ TEST_CASE(
                         "\n[dns]\n" + defaults_of(dns_keys()) +
                         "\n[[service]]\n"
                         "listen = [\":5555\"]                       # eplb.toml:2\n" +
-                        defaults_of(service_keys()) +
+                        defaults_of(service_keys()) + "\n[service.check]\n" +
+                        defaults_of(check_keys()) +
                         "\n[[service.backend]]\n"
                         "address = \"127.0.0.1:3306\"               # eplb.toml:4\n" +
                         defaults_of(backend_keys()));
@@ -126,7 +127,8 @@ TEST_CASE("config dump: a value comes from the file, from [defaults] or from an 
     CHECK(comment_of(dumped, "listen") == "/etc/eplb.toml:7");
     CHECK(comment_of(dumped, "relay") == "/etc/eplb.toml:8");
     CHECK(comment_of(dumped, "backlog") == "default");
-    CHECK(comment_of(dumped, "address") == "/etc/eplb.toml:10");
+    const std::string backend = dumped.substr(dumped.find("[[service.backend]]"));
+    CHECK(comment_of(backend, "address") == "/etc/eplb.toml:10");
     CHECK(comment_of(dumped, "weight") == "/etc/eplb.toml:11");
     CHECK_THAT(dumped,
                contains("name = \"db\"                              # /etc/eplb.toml:12\n"));

@@ -37,6 +37,8 @@ using eplb::ServiceConfig;
 using eplb::WhenAllDown;
 using eplb::test::contains;
 using eplb::test::starts_with;
+using Type = eplb::CheckConfig::Type;
+using Range = eplb::CheckConfig::StatusRange;
 
 namespace {
 
@@ -74,7 +76,7 @@ Outcome read(std::string_view text) { return read_with(text, nullptr); }
 Lines told_of(std::string_view text) { return read(text).told; }
 
 // The tables that have keys, as config_keys.hpp has them.
-enum class Table { process, log, dns, service, own, backend };
+enum class Table { process, log, dns, service, own, check, backend };
 
 // The least that makes sense, in pieces to put something between.
 constexpr std::string_view service_head = "[[service]]\nlisten = \":5555\"\n";
@@ -92,6 +94,9 @@ std::string file_with(Table table, std::string_view key, const std::string& line
     case Table::own:
         if (key == "listen") return "[[service]]\n" + line + "\n" + std::string{first_backend};
         return std::string{service_head} + line + "\n" + std::string{first_backend};
+    case Table::check:
+        return std::string{service_head} + "[service.check]\n" + line + "\n" +
+               std::string{first_backend};
     case Table::backend:
         if (key == "address") return smallest + "[[service.backend]]\n" + line + "\n";
         return smallest + "[[service.backend]]\naddress = \"127.0.0.1:3307\"\n" + line + "\n";
@@ -105,6 +110,10 @@ std::string file_with_default(const std::string& line) {
 
 const ServiceConfig& service_of(const Settings& settings) {
     return settings.services.at(0).values.config;
+}
+
+const eplb::CheckConfig& check_of(const Settings& settings) {
+    return settings.services.at(0).check.values;
 }
 
 const BackendValues& second_backend_of(const Settings& settings) {
@@ -383,6 +392,48 @@ std::vector<Good> good_values() {
         {Table::service, "when_all_down", "\"refuse\"",
          [](S s) { return service_of(s).when_all_down == WhenAllDown::refuse; }},
 
+        {Table::check, "type", "\"none\"", [](S s) { return check_of(s).type == Type::none; }},
+        {Table::check, "type", "\"tcp\"", [](S s) { return check_of(s).type == Type::tcp; }},
+        {Table::check, "type", "\"mysql\"", [](S s) { return check_of(s).type == Type::mysql; }},
+        {Table::check, "type", "\"postgres\"",
+         [](S s) { return check_of(s).type == Type::postgres; }},
+        {Table::check, "type", "\"redis\"", [](S s) { return check_of(s).type == Type::redis; }},
+        {Table::check, "type", "\"http\"", [](S s) { return check_of(s).type == Type::http; }},
+        {Table::check, "interval", "\"10ms\"", [](S s) { return check_of(s).interval == 10ms; }},
+        {Table::check, "fast_interval", "\"1h\"",
+         [](S s) { return check_of(s).fast_interval == 1h; }},
+        {Table::check, "timeout", "\"3s\"", [](S s) { return check_of(s).timeout == 3s; }},
+        {Table::check, "rise", "1", [](S s) { return check_of(s).rise == 1; }},
+        {Table::check, "fall", "1000", [](S s) { return check_of(s).fall == 1000; }},
+        {Table::check, "address", "\"backend\"", [](S s) { return !check_of(s).address; }},
+        {Table::check, "address", "\"[::1]:8008\"",
+         [](S s) { return check_of(s).address == Address::parse("[::1]:8008"); }},
+        {Table::check, "address", "\"unix:/run/x\"",
+         [](S s) { return check_of(s).address == Address::parse("unix:/run/x"); }},
+        {Table::check, "port", "\"backend\"", [](S s) { return !check_of(s).port; }},
+        {Table::check, "port", "8008", [](S s) { return check_of(s).port == 8008; }},
+        {Table::check, "send", "\"PING\\r\\n\"",
+         [](S s) { return check_of(s).send == "PING\r\n"; }},
+        {Table::check, "send", "\"a\\u0000b\"",
+         [](S s) { return check_of(s).send == std::string("a\0b", 3); }},
+        {Table::check, "expect", "\"+PONG\"", [](S s) { return check_of(s).expect == "+PONG"; }},
+        {Table::check, "user", "\"eplb\"", [](S s) { return check_of(s).user == "eplb"; }},
+        {Table::check, "database", "\"app\"", [](S s) { return check_of(s).database == "app"; }},
+        {Table::check, "password", "\"s3 cret\"",
+         [](S s) { return check_of(s).password == "s3 cret"; }},
+        {Table::check, "path", "\"/primary\"", [](S s) { return check_of(s).path == "/primary"; }},
+        {Table::check, "host", "\"db.example\"",
+         [](S s) { return check_of(s).host == "db.example"; }},
+        {Table::check, "status", "200",
+         [](S s) { return check_of(s).statuses == std::vector{Range{200, 200}}; }},
+        {Table::check, "status", "\"100-599\"",
+         [](S s) { return check_of(s).statuses == std::vector{Range{100, 599}}; }},
+        {Table::check, "status", "[\"200-299\", 401, \"403\"]",
+         [](S s) {
+             return check_of(s).statuses ==
+                    std::vector{Range{200, 299}, Range{401, 401}, Range{403, 403}};
+         }},
+
         {Table::own, "name", "\"mysql\"", [](S s) { return service_of(s).name == "mysql"; }},
         {Table::own, "name", "'db-1.example:[5],a=b'",
          [](S s) { return service_of(s).name == "db-1.example:[5],a=b"; }},
@@ -462,6 +513,8 @@ std::vector<Bad> bad_values() {
     const std::string only_unix =
         "control: only a Unix socket, like \"unix:/run/eplb/control.sock\": whoever can connect "
         "can reconfigure";
+    const std::string no_status =
+        "status: expected HTTP statuses like 200, \"200-399\" or [\"200-299\", 401]";
     const std::string file_type = "file: expected a file name, or \"-\" for standard error, got ";
     std::vector<Bad> rows{
         {process, "workers", "0", "workers: 0 is not a whole number from 1 to 256, or \"auto\""},
@@ -735,6 +788,38 @@ std::vector<Bad> bad_values() {
          "address: \"0.0.0.0:3306\" names no host; did you mean 127.0.0.1:3306?"},
         {backend, "name", "\"a\\\"b\"", no_name},
         {backend, "name", "[\"a\"]", "name: expected a name, got an array"},
+        {check, "type", "\"mysq\"", "unknown type \"mysq\"; did you mean \"mysql\"?"},
+        {check, "interval", "\"off\"", "interval: this cannot be turned off"},
+        {check, "interval", "\"9ms\"", "interval: 9ms is shorter than 10ms"},
+        {check, "fast_interval", "1",
+         "fast_interval: a duration needs a unit; did you mean \"1s\"?"},
+        {check, "timeout", "\"off\"", "timeout: this cannot be turned off"},
+        {check, "rise", "0", "rise: 0 is not a whole number from 1 to 1000"},
+        {check, "fall", "1001", "fall: 1001 is not a whole number from 1 to 1000"},
+        {check, "address", "\"db.example:80\"",
+         "address: \"db.example:80\" is a name; write its address"},
+        {check, "address", "\":80\"", "address: nobody can be asked at \":80\""},
+        {check, "address", "\"127.0.0.1:0\"", "address: nobody can be asked at \"127.0.0.1:0\""},
+        {check, "address", "80",
+         "address: expected an address like \"10.0.0.1:8008\", or \"backend\", got a number"},
+        {check, "port", "0", "port: 0 is not a whole number from 1 to 65535"},
+        {check, "port", "\"http\"", "port: expected a whole number from 1 to 65535, got a string"},
+        {check, "send", "1", "send: expected a string, got a number"},
+        {check, "expect", "\"" + std::string(4097, 'x') + "\"", "expect: longer than 4096 bytes"},
+        {check, "user", "\"a\\u0000b\"", "user: a user's name has no zero byte"},
+        {check, "database", "\"a\\u0000b\"", "database: a database's name has no zero byte"},
+        {check, "password", "true", "password: expected a string, got a boolean"},
+        {check, "path", "\"health\"",
+         "path: expected a path like \"/health\", of printable ASCII without blanks"},
+        {check, "path", "\"/a b\"",
+         "path: expected a path like \"/health\", of printable ASCII without blanks"},
+        {check, "host", "\"a\\r\\nb\"",
+         "host: expected a host name, of printable ASCII without blanks"},
+        {check, "status", "99", no_status},
+        {check, "status", "\"399-200\"", no_status},
+        {check, "status", "[]", no_status},
+        {check, "status", "\"2xx\"", no_status},
+        {check, "status", "2.5", no_status},
         {backend, "backup", "1", "backup: expected true or false, got a number"},
         {backend, "max_connections", "-1",
          "max_connections: -1 is not a whole number from 0 to 100000000"},
@@ -834,6 +919,8 @@ TEST_CASE("config reader: every key has a good and a bad value in these tests",
     CHECK(keys_of(good, Table::dns) == keys_of(dns_keys()));
     CHECK(keys_of(good, Table::service) == keys_of(service_keys()));
     CHECK(keys_of(good, Table::own) == keys_of(own_service_keys()));
+    CHECK(keys_of(good, Table::check) == keys_of(check_keys()));
+    CHECK(keys_of(bad, Table::check) == keys_of(check_keys()));
     CHECK(keys_of(good, Table::backend) == keys_of(backend_keys()));
     CHECK(keys_of(bad, Table::process) == keys_of(process_keys()));
     CHECK(keys_of(bad, Table::log) == keys_of(log_keys()));
@@ -860,6 +947,7 @@ TEST_CASE("config reader: no key is there twice, nor called like a table",
     check(dns_keys());
     check(service_keys());
     check(own_service_keys());
+    check(check_keys());
     check(backend_keys());
     for (const KeyInfo& own : own_service_keys())
         CHECK(std::ranges::count(service_keys(), own.name, &KeyInfo::name) == 0);
@@ -1677,4 +1765,74 @@ TEST_CASE("config reader: without a file and without options there is nothing to
     const Settings settings = read_settings(nullptr, nullptr, diagnostics);
     CHECK(diagnostics.empty());
     CHECK(settings.services.empty());
+}
+
+TEST_CASE("config reader: what all checks have in common can stand in [defaults.check]",
+          "[control][config_reader]") {
+    const Outcome outcome = read("[defaults.check]\ntype = \"mysql\"\nuser = \"eplb\"\nrise = 5\n" +
+                                 std::string{service_head} + std::string{first_backend} +
+                                 "[service.check]\nrise = 7\nport = 3307\n");
+    CHECK(outcome.told.empty());
+    const auto& check = outcome.settings.services.at(0).check;
+    CHECK(check.values.type == Type::mysql);
+    CHECK(check.values.user == "eplb");
+    CHECK(check.values.rise == 7);
+    CHECK(check.values.port == 3307);
+    CHECK(check.origin_of("user").from_defaults);
+    CHECK_FALSE(check.origin_of("rise").from_defaults);
+    CHECK(check.origin_of("rise").place.line == 10);
+    CHECK(check.origin_of("fall").kind == Origin::Kind::built_in);
+}
+
+TEST_CASE("config reader: a check may be written in TOML's other ways",
+          "[control][config_reader]") {
+    for (const std::string line :
+         {"check = { type = \"redis\", rise = 3 }", "check.type = \"redis\"\ncheck.rise = 3"}) {
+        INFO(line);
+        const Outcome outcome =
+            read(std::string{service_head} + line + "\n" + std::string{first_backend});
+        CHECK(outcome.told.empty());
+        CHECK(check_of(outcome.settings).type == Type::redis);
+        CHECK(check_of(outcome.settings).rise == 3);
+    }
+}
+
+TEST_CASE("config reader: what is wrong with a check is told where it is",
+          "[control][config_reader]") {
+    struct Row {
+        std::string check;
+        std::string backend;
+        std::string told;
+    };
+    const std::vector<Row> table{
+        {"[service.check]\ntipe = \"tcp\"", "127.0.0.1:1",
+         "4:1: error: unknown key \"tipe\" in [service.check]; did you mean \"type\"?"},
+        {"check = \"tcp\"", "127.0.0.1:1",
+         "3:1: error: \"check\" is a table; write [service.check]"},
+        {"[service.check]\ntype = \"send_expect\"", "127.0.0.1:1",
+         "4:8: error: send_expect has neither send nor expect; write type = \"tcp\""},
+        {"[service.check]\ntype = \"mysql\"", "127.0.0.1:1",
+         "4:8: warning: mysql: without a user, MariaDB logs each check; add: user = \"eplb\", who "
+         "needs no password and no rights"},
+        {"[service.check]\ntype = \"tcp\"", "127.0.0.1:3306",
+         "4:8: warning: tcp: MySQL counts each check as a failed handshake, and after "
+         "max_connect_errors refuses this machine; write type = \"mysql\""},
+        {"[service.check]\ntype = \"tcp\"", "db.example:5432",
+         "4:8: warning: tcp: PostgreSQL logs each check as a mistake; write type = \"postgres\""},
+        {"[service.check]\ntype = \"tcp\"\nport = 8080", "db.example:5432", ""},
+        {"[service.check]\ntype = \"tcp\"\npath = \"/x\"", "127.0.0.1:1",
+         "5:8: warning: path: this type of check has no use for it"},
+        {"[service.check]\nrise = 3", "127.0.0.1:1",
+         "4:8: warning: rise: without a type there are no checks"},
+        {"[service.check]\ntype = \"tcp\"\nfast_interval = \"3s\"", "127.0.0.1:1",
+         "5:17: warning: fast_interval is longer than interval, which wins"},
+        {"max_ejection_time = \"1s\"", "127.0.0.1:1",
+         "3:21: warning: max_ejection_time is shorter than ejection_time, and wins"},
+    };
+    for (const Row& row : table) {
+        INFO(row.check);
+        const Lines lines = told_of(std::string{service_head} + row.check +
+                                    "\n[[service.backend]]\naddress = \"" + row.backend + "\"\n");
+        CHECK(lines == (row.told.empty() ? Lines{} : Lines{row.told}));
+    }
 }

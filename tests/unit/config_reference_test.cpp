@@ -32,6 +32,7 @@ std::vector<Chapter> chapters() {
             chapter("[dns]", dns_keys()),
             chapter("[[service]]", own_service_keys()),
             chapter("[[service]] or [defaults]", service_keys()),
+            chapter("[service.check] or [defaults.check]", check_keys()),
             chapter("[[service.backend]]", backend_keys())};
 }
 
