@@ -6,6 +6,7 @@
 #include "sim/driver.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <memory>
 #include <optional>
@@ -207,8 +208,30 @@ private:
             const std::uint64_t health = i == 0 && !random_.one_in(8) ? 0 : random_.below(10);
             kernel_->serve(place, [this, health] { return answer(health); });
         }
+        choose_limits(service);
         config.services.push_back(service);
         return config;
+    }
+
+    // By a sequence of its own: the rest of a seed's world does not depend on it.
+    void choose_limits(eplb::ServiceConfig& service) {
+        static constexpr std::array policies{eplb::Balance::round_robin, eplb::Balance::leastconn,
+                                             eplb::Balance::first,       eplb::Balance::source_hash,
+                                             eplb::Balance::consistent,  eplb::Balance::least_time};
+        Random random{Random::mix(seed_ ^ 0x1141'7a11U)};
+        service.balance = policies[random.below(policies.size())];
+        service.eject_after = static_cast<std::uint32_t>(random.below(4));
+        if (random.one_in(4)) service.retries = random.below(3);
+        if (random.one_in(4)) service.max_connections = 1;
+        if (random.one_in(2)) service.when_all_down = eplb::WhenAllDown::refuse;
+        if (random.one_in(2)) return;
+        verdict_.setting += ", backends with limits";
+        service.queue = random.one_in(3) ? 1 : 100;
+        if (random.one_in(2)) service.queue_timeout = 0s;
+        for (eplb::BackendConfig& backend : service.backends) {
+            backend.max_connections = static_cast<std::uint32_t>(random.below(3));
+            backend.backup = random.one_in(4);
+        }
     }
 
     Dialled answer(std::uint64_t health) {
