@@ -102,6 +102,10 @@ public:
 
     [[nodiscard]] State state() const noexcept { return state_; }
     [[nodiscard]] bool over() const noexcept { return state_ >= State::finished; }
+    /// Some that were read wait for the destination.
+    [[nodiscard]] bool has_stuck_bytes() const noexcept {
+        return rest_size_ != 0 || pipe_.bytes() != 0;
+    }
     /// Bytes that the destination's socket took.
     [[nodiscard]] std::uint64_t bytes_moved() const noexcept { return bytes_moved_; }
     /// Why it failed: an errno, or 0.
@@ -111,9 +115,6 @@ private:
     // What a step led to: look at the state again, or only an edge can help.
     enum class Step : std::uint8_t { progress, blocked };
 
-    [[nodiscard]] bool has_stuck_bytes() const noexcept {
-        return rest_size_ != 0 || pipe_.bytes() != 0;
-    }
     [[nodiscard]] bool wants_splice() const noexcept;
     State end_of_source() noexcept;
     Step fill(std::size_t& budget) noexcept;

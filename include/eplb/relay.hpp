@@ -63,6 +63,8 @@ struct RelayTimeouts {
     /// A peer that has not acknowledged what was sent to it for so long is gone, and the session
     /// broken. It is no matter how slowly a peer reads. Zero: never. Seen by sessions of a Proxy.
     Duration dead_peer = std::chrono::seconds{120};
+
+    friend bool operator==(const RelayTimeouts& a, const RelayTimeouts& b) noexcept = default;
 };
 
 struct RelayResult {

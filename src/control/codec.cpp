@@ -232,6 +232,12 @@ std::optional<std::uint32_t> group_id(const std::string& text) {
     });
 }
 
+// To a list of TOML.
+void append(std::string& list, const std::string& item) {
+    if (!list.empty()) list += ", ";
+    list += item;
+}
+
 }  // namespace
 
 void Complaint::operator()(const Node& at, std::string_view problem) const {
@@ -392,8 +398,7 @@ Codec<std::vector<Endpoint>> listen_codec() {
             .read = read_endpoints,
             .write = [](const std::vector<Endpoint>& value) {
                 std::string list;
-                for (const Endpoint& endpoint : value)
-                    list += (list.empty() ? "" : ", ") + quoted(endpoint.text);
+                for (const Endpoint& endpoint : value) append(list, quoted(endpoint.text));
                 return fmt::format("[{}]", list);
             }};
 }
@@ -517,7 +522,7 @@ Codec<std::vector<Address>> sources_codec() {
                     std::string text = address.to_string();
                     text.resize(text.rfind(':'));
                     if (text.starts_with('[')) text = text.substr(1, text.size() - 2);
-                    list += (list.empty() ? "" : ", ") + quoted(text);
+                    append(list, quoted(text));
                 }
                 return fmt::format("[{}]", list);
             }};
@@ -549,8 +554,7 @@ Codec<std::vector<Address>> name_servers_codec() {
             .read = read,
             .write = [](const Value& value) {
                 std::string list;
-                for (const Address& address : value)
-                    list += (list.empty() ? "" : ", ") + quoted(address.to_string());
+                for (const Address& address : value) append(list, quoted(address.to_string()));
                 return fmt::format("[{}]", list);
             }};
 }
@@ -611,8 +615,7 @@ Codec<std::vector<Cidr>> networks_codec() {
     };
     return {.type = "array of networks", .read = read, .write = [](const Value& value) {
                 std::string list;
-                for (const Cidr& network : value)
-                    list += (list.empty() ? "" : ", ") + quoted(network.to_string());
+                for (const Cidr& network : value) append(list, quoted(network.to_string()));
                 return fmt::format("[{}]", list);
             }};
 }
@@ -647,7 +650,7 @@ Codec<ProxyTlvConfig> proxy_tlvs_codec() {
             .write = [](const ProxyTlvConfig& value) {
                 std::string list;
                 for (const auto& [name, flag] : words) {
-                    if (value.*flag) list += (list.empty() ? "" : ", ") + quoted(name);
+                    if (value.*flag) append(list, quoted(name));
                 }
                 return fmt::format("[{}]", list);
             }};

@@ -303,8 +303,9 @@ KeyTable<ServiceValues> make_service_keys() {
             [](auto& v) -> auto& { return v.config.rebalance; }, "",
             "`idle`: while a backend has a tenth more than its share of the sessions, and another "
             "one lacks as much, sessions that have been quiet for `rebalance_idle` are reset, about "
-            "one in a hundred each second, so that pools of connections spread anew. For clients "
-            "that connect again by themselves."),
+            "one in a hundred each second, so that pools of connections spread anew. Not those "
+            "whose client spoke last, or that have something on its way. For clients that connect "
+            "again by themselves, and for the policies `round_robin`, `leastconn` and `random`."),
         key<V>(
             "rebalance_idle", duration_codec({.may_be_off = false, .least = 10ms}),
             [](auto& v) -> auto& { return v.config.rebalance_idle; }, "",

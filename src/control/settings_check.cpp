@@ -226,6 +226,14 @@ private:
         }
         check_proxy_protocol(service);
         check_health_check(service);
+        if (const Place* const place = said(service, "rebalance");
+            place != nullptr && config.rebalance != Rebalance::off &&
+            config.balance != Balance::round_robin && config.balance != Balance::leastconn &&
+            config.balance != Balance::random) {
+            diagnostics_.warning(*place,
+                                 "rebalance: with this balance who comes back would often "
+                                 "come to the same backend; it does nothing");
+        }
         if (const Place* const place = said(service, "max_ejection_time");
             place != nullptr && config.max_ejection_time < config.ejection_time) {
             diagnostics_.warning(*place,

@@ -346,7 +346,7 @@ void Checker::conclude(Outcome outcome, std::string cause, Ending ending) {
         return rest();
     }
     phase_ = Phase::leaving;
-    timer_.start_at(std::min(started_ + config_.timeout, next_start_));
+    timer_.start_at(started_ + config_.timeout);  // not cut off by the next one: servers log that
 }
 
 void Checker::leave() {
@@ -377,7 +377,7 @@ void Checker::leave() {
 void Checker::rest() {
     phase_ = Phase::idle;
     outgoing_ = {};
-    timer_.start_at(next_start_);
+    timer_.start_at(next_start_);  // in the next turn, if that is over
     if (due_) reactor_.schedule(*this);
 }
 

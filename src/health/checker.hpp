@@ -51,7 +51,7 @@ struct CheckResult {
 ///
 /// The verdict is told before the connection is left: how that goes, says the probe. Whatever the
 /// server does, a check ends within the timeout, looks at 4 KiB at most, and a farewell ends with
-/// it, or when the next check begins, or at 64 KiB. It holds one descriptor while it goes on, and
+/// it, or at 64 KiB; the next check waits for it. It holds one descriptor while it goes on, and
 /// nothing but itself while it is idle.
 ///
 /// Belongs to the thread of its reactor, which outlives it.

@@ -62,6 +62,7 @@ Next Duplex::step() noexcept {
 
     const std::size_t turn_bytes = context_.turn_bytes();
     const std::uint64_t bytes_before = bytes();
+    const std::uint64_t bytes_down_before = bytes_down();
     const bool up_was_over = up_.over();
     const bool down_was_over = down_.over();
     up_.pump(turn_bytes);
@@ -73,7 +74,10 @@ Next Duplex::step() noexcept {
         up_.source_is_broken(down_.error());
         up_.pump(turn_bytes);
     }
-    if (bytes() != bytes_before) last_progress_ = reactor_.now();
+    if (bytes() != bytes_before) {
+        last_progress_ = reactor_.now();
+        client_spoke_last_ = bytes_down() == bytes_down_before;
+    }
 
     // Who finished first is who ended it.
     if (!up_was_over && !down_was_over && (up_.over() || down_.over())) {
@@ -202,6 +206,12 @@ TimePoint Duplex::end_of_life() const noexcept {
     return later(started_, timeouts_.lifetime - most / 1000 * static_cast<std::int64_t>(share));
 }
 
+bool Duplex::at_rest() const noexcept {
+    return survivor_ == Survivor::none && !client_spoke_last_ && !one_side_ended() &&
+           !up_.has_stuck_bytes() && !down_.has_stuck_bytes() &&
+           sys::unsent_bytes(client.fd.get()) == 0 && sys::unsent_bytes(server.fd.get()) == 0;
+}
+
 Next Duplex::check_peers(Duration interval) noexcept {
     if (timeouts_.dead_peer == Duration{0} || survivor_ != Survivor::none) return Next::wait;
     if (is_gone(client, client_silent_rounds_, interval)) return client_broke(ETIMEDOUT);
@@ -223,7 +233,9 @@ bool Duplex::is_gone(const Side& side, std::uint16_t& silent_rounds,
         return false;
     }
     if (silent_rounds < UINT16_MAX) ++silent_rounds;
-    return (silent_rounds - 1) * interval >= timeouts_.dead_peer || silent_rounds == UINT16_MAX;
+    const bool for_long = (silent_rounds - 1) * interval >= timeouts_.dead_peer;
+    return (for_long || silent_rounds == UINT16_MAX) &&
+           std::chrono::milliseconds{peer.silent_ms} >= timeouts_.dead_peer;
 }
 
 }  // namespace eplb

@@ -62,6 +62,9 @@ public:
     void reset(EndReason reason, int error = 0) noexcept;
 
     [[nodiscard]] TimePoint started() const noexcept { return started_; }
+    /// The server spoke last, nobody has finished, and both have acknowledged all that was sent to
+    /// them. Two system calls.
+    [[nodiscard]] bool at_rest() const noexcept;
     [[nodiscard]] TimePoint last_progress() const noexcept { return last_progress_; }
     [[nodiscard]] EndReason reason() const noexcept { return reason_; }
     [[nodiscard]] int error() const noexcept { return error_; }
@@ -105,7 +108,9 @@ private:
     // In how many calls of check_peers() each was silent, one after the other.
     std::uint16_t client_silent_rounds_ = 0;
     std::uint16_t server_silent_rounds_ = 0;
-    bool half_closed_ = false;
+    // Bits, because every session has them and there is no byte left.
+    bool half_closed_ : 1 = false;
+    bool client_spoke_last_ : 1 = false;
     std::uint8_t flush_polls_ = 0;
 };
 

@@ -24,11 +24,15 @@
 namespace eplb {
 namespace {
 
-// Listening sockets, and what a further worker's reactor takes.
+// Listening sockets, checks, and what a further worker's reactor takes.
 std::size_t descriptors_besides_sessions(const Config& config, std::size_t workers) {
     std::size_t listeners = 0;
-    for (const ServiceConfig& service : config.services) listeners += service.listen.size();
-    return listeners * workers + 2 * (workers - 1);
+    std::size_t checks = 0;
+    for (const ServiceConfig& service : config.services) {
+        listeners += service.listen.size();
+        if (service.check.type != CheckConfig::Type::none) checks += service.backends.size();
+    }
+    return listeners * workers + checks + 2 * (workers - 1);
 }
 
 Limits limits_of(const Config& config, std::size_t workers) {
@@ -94,12 +98,13 @@ public:
         limits_ = limits;
         budget_.set_limits(limits.descriptors, limits.sessions);
         roster_.commit(*draft);
-        supervisor_->supervise(roster_.members());
         auto generation = std::make_shared<const Generation>(draft->generation);
         // Every worker knows a frontend before any of them accepts for it: what one accepts may be
         // for another.
         broadcast([generation](Worker& worker) { worker.apply(*generation); },
                   [this, draft, opened, on_applied = std::move(on_applied)] {
+                      // Not before: what is known of a backend that is gone is forgotten.
+                      supervisor_->supervise(roster_.members());
                       add_listeners(*opened, [this, draft, on_applied] {
                           retire_removed(*draft);
                           applying_ = false;
@@ -387,7 +392,7 @@ private:
         if (supervisor_) (*supervisor_.*what)(backend);
     }
 
-    void on_usable() {
+    void on_change_of_backends() {
         broadcast([](Worker& worker) { worker.on_backend_room(); }, [] {});
     }
 
@@ -462,7 +467,7 @@ private:
     std::unique_ptr<Supervisor> supervisor_ = std::make_unique<Supervisor>(
         reactor_, observer_,
         Supervisor::Hooks{
-            .on_usable = [this] { on_usable(); },
+            .on_change = [this] { on_change_of_backends(); },
             .on_down = [this](const ServiceBackend& member) { on_backend_down(member); },
             .on_up = [this](const ServiceBackend& member) { pardon(*member.backend); }});
     std::unique_ptr<Worker> first_;  // on the reactor that we were given

@@ -10,6 +10,15 @@
 #include <utility>
 
 namespace eplb {
+namespace {
+
+// A peer that is gone is found within the timeout and an eighth of it.
+constexpr int inspections_per_timeout = 8;
+constexpr Duration least_inspection_interval = std::chrono::milliseconds{10};
+constexpr Duration latency_interval = std::chrono::seconds{2};
+constexpr Duration rebalance_interval = std::chrono::seconds{1};
+
+}  // namespace
 
 EphemeralPorts EphemeralPorts::of_this_network() {
     std::ifstream range{"/proc/sys/net/ipv4/ip_local_port_range"};
@@ -27,15 +36,18 @@ Service::Service(std::shared_ptr<const ServiceSpec> spec, std::size_t worker, Re
     for (std::size_t i = 0; i < worker; ++i) static_cast<void>(pick({}, {}, {}));
 }
 
-void Service::update(std::shared_ptr<const ServiceSpec> spec, RelayContext& context) {
+bool Service::update(std::shared_ptr<const ServiceSpec> spec, RelayContext& context) {
     // What was made by a function cannot be compared: it is made anew when the function may be.
     const bool same_policy =
         spec->balance == spec_->balance && !spec->make_balancer && !spec_->make_balancer;
+    const bool same_timeouts =
+        spec->timeouts == spec_->timeouts && spec->queue_timeout == spec_->queue_timeout;
     spec_ = std::move(spec);
-    if (!same_policy) make_balancers();
     context_ = &context;
     timeouts_ = spec_->timeouts;
+    if (!same_policy) make_balancers();
     take_backends();
+    return !same_timeouts;
 }
 
 void Service::make_balancers() {
@@ -89,7 +101,12 @@ Service::Choice Service::pick(const Address& client, std::span<const FailedAttem
     const auto enabled = [](const Backend& backend) { return backend.enabled(); };
     if (const auto choice = pick_from(primaries_, usable, client, failed, now)) return *choice;
     if (const auto choice = pick_from(backups_, usable, client, failed, now)) return *choice;
-    if (spec_->when_all_down == WhenAllDown::refuse) return {};
+    // Some work, but have failed this client.
+    const auto works = [](const Backend* backend) { return backend->usable(); };
+    if (std::ranges::any_of(primaries_.backends, works) ||
+        std::ranges::any_of(backups_.backends, works) ||
+        spec_->when_all_down == WhenAllDown::refuse)
+        return {};
     if (const auto choice = pick_from(primaries_, enabled, client, failed, now)) return *choice;
     return pick_from(backups_, enabled, client, failed, now).value_or(Choice{});
 }
@@ -119,8 +136,49 @@ std::optional<Service::Choice> Service::pick_from(Tier& tier, Predicate may_be_u
     return std::nullopt;
 }
 
+// --- looking at sessions
+
+bool Service::goes_by_latency() const noexcept {
+    return spec_->balance == Balance::least_time || spec_->balance == Balance::peak_ewma;
+}
+
+// Under the other policies who comes back need not come to a backend that lacks sessions.
+bool Service::rebalances() const noexcept {
+    const bool by_weight = spec_->balance == Balance::round_robin ||
+                           spec_->balance == Balance::leastconn ||
+                           spec_->balance == Balance::random;
+    return spec_->rebalance != Rebalance::off && by_weight && !spec_->make_balancer;
+}
+
+Duration Service::inspection_interval() const noexcept {
+    Duration least = Duration::max();
+    if (timeouts_.dead_peer > Duration{0}) {
+        least = std::max(timeouts_.dead_peer / inspections_per_timeout, least_inspection_interval);
+    }
+    if (goes_by_latency()) least = std::min(least, latency_interval);
+    if (rebalances()) least = std::min(least, rebalance_interval);
+    return least == Duration::max() ? Duration{0} : least;
+}
+
+void Service::begin_round(TimePoint now, std::size_t workers) {
+    const auto take_turn = [now](TimePoint& next, Duration interval) {
+        if (now < next) return false;
+        next = now + interval;
+        return true;
+    };
+    inspection_.peers_interval =
+        std::max(timeouts_.dead_peer / inspections_per_timeout, least_inspection_interval);
+    inspection_.peers = timeouts_.dead_peer > Duration{0} &&
+                        take_turn(next_look_at_peers_, inspection_.peers_interval);
+    inspection_.latency = goes_by_latency() && take_turn(next_look_at_latency_, latency_interval);
+    if (rebalances() && take_turn(next_rebalance_, rebalance_interval))
+        rebalancer_.plan(primaries_.backends, workers);
+}
+
 bool Service::is_to_be_moved(const Session& session) noexcept {
-    if (spec_->rebalance == Rebalance::off || session.backend() == nullptr) return false;
+    if (!rebalances() || session.backend() == nullptr ||
+        !rebalancer_.has_too_many(*session.backend()))
+        return false;
     const std::optional<Duration> quiet = session.quiet();
     return quiet && *quiet >= spec_->rebalance_idle && rebalancer_.take_from(*session.backend());
 }

@@ -26,7 +26,9 @@ public:
     Service(std::shared_ptr<const ServiceSpec> spec, std::size_t worker, RelayContext& context);
 
     /// Goes on by what it is told now; so do its sessions.
-    void update(std::shared_ptr<const ServiceSpec> spec, RelayContext& context);
+    /// Whether a timeout is another one by now, which sessions that wait for nothing else have to
+    /// be told.
+    [[nodiscard]] bool update(std::shared_ptr<const ServiceSpec> spec, RelayContext& context);
     /// It is in the configuration no longer, for good: nobody gets a backend of it any more.
     void remove() noexcept;
     [[nodiscard]] bool removed() const noexcept { return removed_; }
@@ -36,8 +38,17 @@ public:
     [[nodiscard]] Duration connect_timeout() const noexcept { return spec_->connect_timeout; }
     /// The reference stays good, with values that follow update().
     [[nodiscard]] const RelayTimeouts& timeouts() const noexcept { return timeouts_; }
-    /// If the service wants sessions to be moved: to be called every second.
-    void plan_rebalance() { rebalancer_.plan(primaries_.backends); }
+    /// What a round of inspections is to look at. A worker has rounds as often as the service that
+    /// wants them most often; the others sit most of them out.
+    struct Inspection {
+        bool peers = false;
+        bool latency = false;
+        Duration peers_interval{0};  ///< from one round that looks at peers to the next
+    };
+    /// How often it wants rounds; zero: not at all.
+    [[nodiscard]] Duration inspection_interval() const noexcept;
+    void begin_round(TimePoint now, std::size_t workers);
+    [[nodiscard]] const Inspection& inspection() const noexcept { return inspection_; }
     /// Whether this session of the service is one to be moved, which is counted.
     [[nodiscard]] bool is_to_be_moved(const Session& session) noexcept;
     [[nodiscard]] const ServiceSpec& spec() const noexcept { return *spec_; }
@@ -68,6 +79,8 @@ private:
     };
 
     void make_balancers();
+    [[nodiscard]] bool goes_by_latency() const noexcept;
+    [[nodiscard]] bool rebalances() const noexcept;
     void take_backends();
     template <class Predicate>
     [[nodiscard]] std::optional<Choice> pick_from(Tier& tier, Predicate may_be_used,
@@ -83,6 +96,10 @@ private:
     Tier backups_;
     Candidates candidates_;  // of a pick()
     Rebalancer rebalancer_;
+    Inspection inspection_;
+    TimePoint next_look_at_peers_;
+    TimePoint next_look_at_latency_;
+    TimePoint next_rebalance_;
     bool removed_ = false;
     std::uint64_t next_unique_id_ = 0;
     std::size_t next_source_ = 0;

@@ -188,10 +188,13 @@ Session::Rare& Session::rare() {
 Next Session::connect_to_next() noexcept {
     for (;;) {
         if (!failed().empty() && !may_try_another()) return give_up();
-        // Nobody is served before those who wait already.
-        if (!service().spec().waiting_room->empty()) return wait_for_room();
+        // Nobody is served before those who wait already, unless it has had its turn. Who has, does
+        // not wait again: it could be the first for a backend that is full, while others that are
+        // waiting behind it could have the one that failed it.
+        const bool new_here = failed().empty();
+        if (new_here && !service().spec().waiting_room->empty()) return wait_for_room();
         const Service::Choice choice = service().pick(client_, failed(), host_.reactor().now());
-        if (choice.all_full) return wait_for_room();
+        if (choice.all_full) return new_here ? wait_for_room() : give_up();
         if (choice.backend == nullptr) return give_up();
         backend_ = Backend::Lease::try_take(*choice.backend);
         if (backend_.get() == nullptr) continue;  // another worker was faster
@@ -202,21 +205,18 @@ Next Session::connect_to_next() noexcept {
 bool Session::may_try_another() const noexcept {
     const std::optional<std::size_t> retries = service().spec().retries;
     const Duration limit = service().connect_timeout();
-    const Duration waited = rare_ ? rare_->waited : Duration{0};
     return (!retries || failed().size() <= *retries) &&
-           (limit == Duration{0} || age() - waited < 2 * limit);
+           (limit == Duration{0} || age_without_waiting() < 2 * limit);
 }
 
 // --- all backends are full
 
 Next Session::wait_for_room() noexcept {
     const ServiceSpec& spec = service().spec();
-    Rare& own = rare();
-    if (!own.waiter) own.waiter.emplace(host_, *this);
-    if (!spec.waiting_room->enter(*own.waiter, spec.queue)) return end(EndReason::backends_full);
+    if (!spec.waiting_room->enter(waiter(), spec.queue)) return end(EndReason::backends_full);
     phase_ = Phase::queued;
-    own.queued_at = host_.reactor().now();
-    if (spec.queue_timeout > Duration{0}) duplex_.timer.start(spec.queue_timeout);
+    rare().queued_at = host_.reactor().now();
+    static_cast<void>(has_waited_too_long());  // starts the timer
     // Room may have come between our look at the backends and our entering.
     host_.call_first(service());
     return Next::wait;
@@ -225,13 +225,12 @@ Next Session::wait_for_room() noexcept {
 Next Session::wait_on() noexcept {
     if (duplex_.client.watch.failed()) return end(EndReason::client_rst);
     if (client_left()) return end(EndReason::client_fin);
-    if (!service().spec().waiting_room->is_first(*rare_->waiter)) {
-        return duplex_.timer.take_fired() ? end(EndReason::queue_timeout) : Next::wait;
-    }
+    if (!service().spec().waiting_room->is_first(waiter()))
+        return has_waited_too_long() ? end(EndReason::queue_timeout) : Next::wait;
     for (;;) {
         const Service::Choice choice = service().pick(client_, failed(), host_.reactor().now());
         if (choice.all_full)
-            return duplex_.timer.take_fired() ? end(EndReason::queue_timeout) : Next::wait;
+            return has_waited_too_long() ? end(EndReason::queue_timeout) : Next::wait;
         if (choice.backend == nullptr) {
             leave_waiting_room();
             return give_up();
@@ -242,6 +241,21 @@ Next Session::wait_on() noexcept {
     leave_waiting_room();
     const std::optional<Next> next = connect_to_backend();
     return next ? *next : connect_to_next();
+}
+
+// Keeps the timer running for when it will have.
+bool Session::has_waited_too_long() noexcept {
+    const Duration limit = service().spec().queue_timeout;
+    if (limit == Duration{0}) return false;
+    const Duration waited = host_.reactor().now() - rare().queued_at;
+    if (waited >= limit) return true;
+    duplex_.timer.start(limit - waited);
+    return false;
+}
+
+WaitingRoom::Waiter& Session::waiter() {
+    std::optional<WaitingRoom::Waiter>& own = rare().waiter;
+    return own ? *own : own.emplace(host_, *this);
 }
 
 // Whoever has sent something and finished wants the answer; whoever has sent nothing has given up.
@@ -257,7 +271,7 @@ void Session::leave_waiting_room() noexcept {
     phase_ = Phase::connecting;
     rare_->waited += host_.reactor().now() - rare_->queued_at;
     duplex_.timer.cancel();
-    service().spec().waiting_room->leave(*rare_->waiter);
+    service().spec().waiting_room->leave(waiter());
     host_.call_first(service());
 }
 
@@ -411,7 +425,7 @@ Address Session::destination() const noexcept {
 Next Session::starve(int error) noexcept {
     duplex_.server.close();
     const Duration limit = service().connect_timeout();
-    if (limit > Duration{0} && age() >= limit) {
+    if (limit > Duration{0} && age_without_waiting() >= limit) {
         attempt_failed(error);
         return give_up();
     }
@@ -432,27 +446,26 @@ Next Session::try_again() noexcept {
     return next;
 }
 
-void Session::inspect(std::uint8_t round, Duration interval) noexcept {
+void Session::inspect(std::uint8_t round) noexcept {
     inspected_in_ = round;
-    observe_latency();
-    if (phase_ != Phase::relaying || duplex_.check_peers(interval) != Next::done) return;
+    if (phase_ != Phase::relaying) return;
+    const Service::Inspection& inspection = service().inspection();
+    if (inspection.latency) observe_latency();
+    if (!inspection.peers || duplex_.check_peers(inspection.peers_interval) != Next::done) return;
     phase_ = Phase::ended;
     host_.reactor().schedule(*this);
 }
 
-// For policies that go by it.
 void Session::observe_latency() noexcept {
-    const Balance balance = service().spec().balance;
-    if (balance != Balance::least_time && balance != Balance::peak_ewma) return;
     sys::PeerState peer;
     const int fd = duplex_.server.fd.get();
-    if (phase_ != Phase::relaying || fd < 0 || sys::peer_state(fd, peer) != 0) return;
+    if (fd < 0 || sys::peer_state(fd, peer) != 0) return;
     backend_.get()->latency().observe(std::chrono::microseconds{peer.rtt_us},
                                       host_.reactor().now());
 }
 
 std::optional<Duration> Session::quiet() const noexcept {
-    if (phase_ != Phase::relaying) return std::nullopt;
+    if (phase_ != Phase::relaying || !duplex_.at_rest()) return std::nullopt;
     return host_.reactor().now() - duplex_.last_progress();
 }
 
@@ -510,6 +523,11 @@ Next Session::end(EndReason reason, int error) noexcept {
 const std::vector<FailedAttempt>& Session::failed() const noexcept {
     static const std::vector<FailedAttempt> none;
     return rare_ ? rare_->failed : none;
+}
+
+// In the queue, that is.
+Duration Session::age_without_waiting() const noexcept {
+    return age() - (rare_ ? rare_->waited : Duration{0});
 }
 
 Duration Session::age() const noexcept { return host_.reactor().now() - duplex_.started(); }

@@ -79,10 +79,10 @@ public:
     [[nodiscard]] Duration age() const noexcept;
     /// Whether it counts in the limits of its service.
     [[nodiscard]] bool admitted() const noexcept { return verdict_ == Admission::admitted; }
-    /// Looks whether its peers are still there. To be called every `interval`; `round` is another
-    /// number each time, but for 0.
-    void inspect(std::uint8_t round, Duration interval) noexcept;
-    /// How long nothing has moved; nothing unless it is relaying.
+    /// Looks whether its peers are still there, and how long its backend takes, as its service has it
+    /// in this round; `round` is another number each time, but for 0.
+    void inspect(std::uint8_t round) noexcept;
+    /// How long nothing has moved, if the server spoke last and both have all that was sent to them.
     [[nodiscard]] std::optional<Duration> quiet() const noexcept;
     [[nodiscard]] std::uint8_t inspected_in() const noexcept { return inspected_in_; }
     [[nodiscard]] Frontend& frontend() const noexcept { return frontend_; }
@@ -130,6 +130,9 @@ private:
     void observe_latency() noexcept;
     Next wait_for_room() noexcept;
     Next wait_on() noexcept;
+    [[nodiscard]] WaitingRoom::Waiter& waiter();
+    [[nodiscard]] bool has_waited_too_long() noexcept;
+    [[nodiscard]] Duration age_without_waiting() const noexcept;
     [[nodiscard]] bool client_left() const noexcept;
     void leave_waiting_room() noexcept;
     void release_backend() noexcept;

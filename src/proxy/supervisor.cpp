@@ -104,6 +104,7 @@ void Supervisor::on_failure(const Backend& backend) {
          fmt::format("is left alone for {}: {} clients in a row could not connect",
                      format_duration(time), backend.failures_in_a_row()));
     schedule();
+    hooks_.on_change();
 }
 
 void Supervisor::on_success(const Backend& backend) {
@@ -117,17 +118,18 @@ void Supervisor::on_success(const Backend& backend) {
     }
 }
 
-// As many as max_ejected_percent says, rounded down: the only one there is stays.
+// As many as max_ejected_percent says, rounded down: the only one there is stays. Those whose checks
+// fail are gone, too.
 bool Supervisor::may_eject(const Entry& entry) const noexcept {
     std::size_t all = 0;
-    std::size_t ejected = 0;
+    std::size_t gone = 0;
     for (const auto& other : entries_) {
         const Backend& backend = *other->member.backend;
         if (other->member.service != entry.member.service || !backend.enabled()) continue;
         ++all;
-        if (backend.ejected()) ++ejected;
+        if (backend.ejected() || backend.down()) ++gone;
     }
-    return (ejected + 1) * 100 <= all * entry.member.service->max_ejected_percent;
+    return (gone + 1) * 100 <= all * entry.member.service->max_ejected_percent;
 }
 
 void Supervisor::end_ejection(Entry& entry) {
@@ -142,13 +144,14 @@ void Supervisor::end_ejection(Entry& entry) {
 void Supervisor::update_check(Entry& entry, std::size_t index) {
     const CheckConfig& wanted = entry.member.service->check;
     Backend& backend = *entry.member.backend;
-    const bool off = !checking_ || wanted.type == CheckConfig::Type::none ||
-                     backend.wanted() == Backend::Wanted::maintenance;
+    const bool off =
+        wanted.type == CheckConfig::Type::none || backend.wanted() == Backend::Wanted::maintenance;
     if (off) {
         entry.checker.reset();
-        if (!checking_ || !backend.down()) return;
+        if (!backend.down()) return;
         backend.set_down(false);
         tell(LogLevel::info, entry, "is not checked any more");
+        hooks_.on_up(entry.member);
         came_back(entry);
         return;
     }
@@ -183,6 +186,7 @@ void Supervisor::on_check(Entry& entry, const health::CheckResult& result) {
         backend.set_down(true);
         tell(LogLevel::warning, entry, fmt::format("is down: {}", result.cause));
         hooks_.on_down(entry.member);
+        hooks_.on_change();
         return;
     }
     if (!backend.down()) return;  // the first check of all passed
@@ -190,11 +194,6 @@ void Supervisor::on_check(Entry& entry, const health::CheckResult& result) {
     tell(LogLevel::info, entry, "is up");
     hooks_.on_up(entry.member);
     came_back(entry);
-}
-
-void Supervisor::stop_checks() noexcept {
-    checking_ = false;
-    for (const auto& entry : entries_) entry->checker.reset();
 }
 
 // --- operators
@@ -213,7 +212,11 @@ std::size_t Supervisor::set_wanted(std::string_view service, std::string_view na
         backend.set_wanted(wanted);
         tell(LogLevel::info, entry, fmt::format("is {}", to_word(wanted)));
         update_check(entry, i);
-        if (wanted == Backend::Wanted::up) came_back(entry);
+        if (wanted == Backend::Wanted::up) {
+            came_back(entry);
+        } else {
+            hooks_.on_change();
+        }
     }
     return count;
 }
@@ -227,7 +230,7 @@ void Supervisor::came_back(Entry& entry) {
         update_slow_start(entry, entry.slow_since);
         schedule();
     }
-    hooks_.on_usable();
+    hooks_.on_change();
 }
 
 void Supervisor::update_slow_start(Entry& entry, TimePoint now) noexcept {

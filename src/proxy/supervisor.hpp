@@ -33,8 +33,8 @@ class Reactor;
 class Supervisor final : public Task {
 public:
     struct Hooks {
-        /// A backend can be used again: clients may wait for one.
-        std::function<void()> on_usable;
+        /// A backend can be used again, or no longer: clients who wait have another choice.
+        std::function<void()> on_change;
         /// Its checks say so; not for one that is only ejected.
         std::function<void(const ServiceBackend&)> on_down;
         std::function<void(const ServiceBackend&)> on_up;
@@ -53,9 +53,6 @@ public:
     /// how many there are.
     std::size_t set_wanted(std::string_view service, std::string_view backend,
                            Backend::Wanted wanted);
-    /// Nobody is asked any more; what is known stays.
-    void stop_checks() noexcept;
-
     Next run() override;
 
 private:
@@ -83,7 +80,6 @@ private:
     Hooks hooks_;
     std::vector<std::unique_ptr<Entry>> entries_;
     Timer timer_;
-    bool checking_ = true;
 };
 
 }  // namespace eplb

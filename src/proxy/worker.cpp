@@ -20,11 +20,8 @@ constexpr int settled_per_turn = 32;
 
 // A system call or two each.
 constexpr int inspected_per_turn = 64;
-// A peer that is gone is found within the timeout and an eighth of it.
-constexpr int inspections_per_timeout = 8;
-constexpr Duration latency_interval = std::chrono::seconds{2};
-constexpr Duration rebalance_interval = std::chrono::seconds{1};
-constexpr Duration least_inspection_interval = std::chrono::milliseconds{10};
+// Of listeners that wait for a service's rate.
+constexpr Duration longest_pause = std::chrono::seconds{1};
 
 // A client on its way to another worker. Should that one be gone before it looks, the client is
 // reset, as all of its clients are.
@@ -65,7 +62,7 @@ void Worker::apply_services(const Generation& generation) {
     for (const auto& spec : generation.services) {
         RelayContext& context = context_for(*spec);
         if (Service* const service = find_service(spec->id)) {
-            service->update(spec, context);
+            if (service->update(spec, context)) wake_sessions(*service);
         } else {
             services_.push_back(std::make_unique<Service>(spec, index_, context));
         }
@@ -76,6 +73,16 @@ void Worker::apply_services(const Generation& generation) {
         if (!stays) service->remove();
     }
     inspector_.set_interval(inspection_interval());
+}
+
+// Their timers run for other timeouts than they have now.
+void Worker::wake_sessions(const Service& service) noexcept {
+    for (const IntrusiveList<Session>* list : {&young_, &settled_}) {
+        for (Session* session = list->empty() ? nullptr : &list->front(); session != nullptr;
+             session = list->next(*session)) {
+            if (&session->frontend().service == &service) reactor_.schedule(*session);
+        }
+    }
 }
 
 void Worker::apply_frontends(const Generation& generation) {
@@ -233,7 +240,9 @@ bool Worker::enter(Service& service) noexcept {
         limits.want_room();
         verdict = limits.try_enter(now);  // somebody may have left in between
     }
-    if (verdict == Admission::too_fast) pacemaker_.wait_until(limits.next_free(now));
+    // A place that another worker took of the rate and gives back is not told.
+    if (verdict == Admission::too_fast)
+        pacemaker_.wait_until(std::min(limits.next_free(now), now + longest_pause));
     return verdict == Admission::admitted;
 }
 
@@ -334,16 +343,12 @@ Next Worker::Pacemaker::run() noexcept {
 // --- sessions that have settled
 
 Duration Worker::inspection_interval() const noexcept {
-    Duration least = Duration::max();
+    Duration least{0};
     for (const auto& service : services_) {
-        const Duration timeout = service->timeouts().dead_peer;
-        if (timeout > Duration{0}) least = std::min(least, timeout / inspections_per_timeout);
-        const ServiceSpec& spec = service->spec();
-        if (spec.rebalance != Rebalance::off) least = std::min(least, rebalance_interval);
-        if (spec.balance == Balance::least_time || spec.balance == Balance::peak_ewma)
-            least = std::min(least, latency_interval);
+        const Duration wanted = service->inspection_interval();
+        if (wanted > Duration{0}) least = least == Duration{0} ? wanted : std::min(least, wanted);
     }
-    return least == Duration::max() ? Duration{0} : std::max(least, least_inspection_interval);
+    return least;
 }
 
 void Worker::Inspector::set_interval(Duration interval) noexcept {
@@ -360,9 +365,9 @@ Next Worker::Inspector::run() noexcept {
     if (timer_.take_fired()) {
         in_round_ = true;
         round_ = round_ == UINT8_MAX ? std::uint8_t{1} : static_cast<std::uint8_t>(round_ + 1);
-        for (const auto& service : worker_.services_) {
-            if (service->spec().rebalance != Rebalance::off) service->plan_rebalance();
-        }
+        for (const auto& service : worker_.services_)
+            service->begin_round(worker_.reactor_.now(),
+                                 std::max(worker_.peers_.size(), std::size_t{1}));
     }
     if (!in_round_) return Next::wait;
     IntrusiveList<Session>& settled = worker_.settled_;
@@ -370,7 +375,7 @@ Next Worker::Inspector::run() noexcept {
         if (count == inspected_per_turn) return Next::again;
         Session& session = settled.pop_front();
         settled.push_back(session);
-        session.inspect(round_, interval_);
+        session.inspect(round_);
         if (session.frontend().service.is_to_be_moved(session)) session.reset(EndReason::rebalance);
     }
     in_round_ = false;

@@ -130,6 +130,7 @@ private:
     [[nodiscard]] Frontend* find_frontend(std::uint32_t id) noexcept;
     void forget_unused() noexcept;
     void apply_services(const Generation& generation);
+    void wake_sessions(const Service& service) noexcept;
     void apply_frontends(const Generation& generation);
     void apply_listeners(const Generation& generation);
     [[nodiscard]] Duration inspection_interval() const noexcept;

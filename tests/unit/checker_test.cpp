@@ -503,7 +503,8 @@ TEST_CASE("checker: a check that takes longer than the interval delays the next 
     REQUIRE(f.loop.until([&] { return backend.connections() == 2; }));
 }
 
-TEST_CASE("checker: a farewell does not delay the next check", "[health][checker]") {
+TEST_CASE("checker: a farewell that takes longer than the interval delays the next check",
+          "[health][checker]") {
     ScriptedBackend backend{Script{.greeting = "+PONG\r\n"}};
     Fixture f;
     CheckConfig config = redis;
@@ -511,9 +512,20 @@ TEST_CASE("checker: a farewell does not delay the next check", "[health][checker
     f.check(backend, config);
     REQUIRE(f.got_result());
     f.advance(550ms);
-    REQUIRE(f.got_result());
-    REQUIRE(f.loop.until([&] { return backend.connection(0).over(); }));
-    CHECK(backend.connection(0).was_reset());
+    REQUIRE(f.loop.settle());
+    CHECK(backend.connections() == 1);
+    CHECK_FALSE(backend.connection(0).over());  // whoever is cut off while saying goodbye logs it
+    SECTION("until the server has closed") {
+        backend.connection(0).half_close();
+        REQUIRE(f.loop.until([&] { return backend.connections() == 2; }));
+        CHECK_FALSE(backend.connection(0).was_reset());
+    }
+    SECTION("but not for longer than the timeout") {
+        f.advance(1500ms);
+        REQUIRE(f.loop.until([&] { return backend.connections() == 2; }));
+        REQUIRE(f.loop.until([&] { return backend.connection(0).over(); }));
+        CHECK(backend.connection(0).was_reset());
+    }
 }
 
 TEST_CASE("checker: a check may be asked for", "[health][checker]") {

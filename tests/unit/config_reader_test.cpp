@@ -1826,6 +1826,9 @@ TEST_CASE("config reader: what is wrong with a check is told where it is",
          "4:8: warning: rise: without a type there are no checks"},
         {"[service.check]\ntype = \"tcp\"\nfast_interval = \"3s\"", "127.0.0.1:1",
          "5:17: warning: fast_interval is longer than interval, which wins"},
+        {"balance = \"first\"\nrebalance = \"idle\"", "127.0.0.1:1",
+         "4:13: warning: rebalance: with this balance who comes back would often come to the same "
+         "backend; it does nothing"},
         {"max_ejection_time = \"1s\"", "127.0.0.1:1",
          "3:21: warning: max_ejection_time is shorter than ejection_time, and wins"},
     };

@@ -372,20 +372,65 @@ TEST_CASE("queue: a limit that is raised, or a backend that comes, lets in who w
     CHECK(active(f) == std::vector<std::size_t>{2, 2});
 }
 
-TEST_CASE("queue: a backend that fails while another is full sends its client to wait",
-          "[proxy][queue]") {
+TEST_CASE("queue: a client that a backend failed holds nobody up", "[proxy][queue]") {
+    Fixture f{2, polite};
     const RefusingPort refuses;
-    Fixture f{1, polite};
     Config config = config_for({f.backends[0]->address(), refuses.address});
     config.services[0].backends[0].max_connections = 1;
     f.start(config);
-    Peer& first = f.connect_through();
+    f.connect_through();
+    // The one that has room refuses, the other one is full: it cannot wait for either.
     Peer& second = f.connect();
+    REQUIRE(f.until_ended(1));
+    CHECK(f.observer.ends[0].reason == EndReason::connect_refused);
+    REQUIRE(f.loop.until([&] { return second.was_reset(); }));
+    // So whoever comes next gets the one that works by now.
+    config.services[0].backends[1].address = f.backends[1]->address();
+    f.proxy->apply(config);
+    f.connect_through();
+    CHECK(f.observer.starts.back().backend == f.backends[1]->address());
+}
+
+TEST_CASE("queue: a timeout that another configuration has is that of those who wait already",
+          "[proxy][queue]") {
+    Fixture f{1, polite};
+    Config config = limited(f, 1);
+    config.services[0].queue_timeout = 0s;
+    f.start(config);
+    f.connect_through();
+    f.connect();
+    REQUIRE(f.loop.settle());
+    f.clock.advance(1h);
     REQUIRE(f.loop.settle());
     CHECK(f.observer.ends.empty());
-    first.half_close();
-    second.send(pattern(10));
-    REQUIRE(f.loop.until([&] { return second.received() == pattern(10); }));
+    config.services[0].queue_timeout = 2h;
+    f.proxy->apply(config);
+    f.clock.advance(3599s);
+    REQUIRE(f.loop.settle());
+    CHECK(f.observer.ends.empty());
+    f.clock.advance(2s);
+    REQUIRE(f.until_ended(1));
+    CHECK(f.observer.ends[0].reason == EndReason::queue_timeout);
+}
+
+TEST_CASE("session: a timeout that another configuration has is that of quiet sessions, too",
+          "[proxy][limits]") {
+    Fixture f{1, polite};
+    Config config = f.config();
+    f.start(config);
+    f.connect_through();
+    f.clock.advance(10s);
+    REQUIRE(f.loop.settle());
+    config.services[0].max_lifetime = 60s;
+    config.services[0].lifetime_jitter_percent = 0;
+    f.proxy->apply(config);
+    REQUIRE(f.loop.settle());
+    f.clock.advance(49s);
+    REQUIRE(f.loop.settle());
+    CHECK(f.observer.ends.empty());
+    f.clock.advance(2s);
+    REQUIRE(f.until_ended(1));
+    CHECK(f.observer.ends[0].reason == EndReason::lifetime);
 }
 
 TEST_CASE("queue: when its service is removed, who waits is reset", "[proxy][queue]") {

@@ -104,4 +104,11 @@ TEST_CASE("rebalancer: nothing is taken where nobody lacks anything, or is there
     backends.all[1]->set_down(false);
     rebalancer.plan(backends.all);
     CHECK(backends.take_all(rebalancer) == Counts{1, 0});
+    backends.all[1]->set_max_connections(1);
+    backends.give(1, 1);  // it lacks, but takes nobody
+    rebalancer.plan(backends.all);
+    CHECK(backends.take_all(rebalancer) == Counts{0, 0});
+    for (Backend* const backend : backends.all) backend->set_down(true);
+    rebalancer.plan(backends.all);
+    CHECK(backends.take_all(rebalancer) == Counts{0, 0});
 }

@@ -169,6 +169,44 @@ TEST_CASE("supervisor: no more than the percentage are left alone, and never the
     }
 }
 
+TEST_CASE("supervisor: nobody is left alone who is the last that works", "[proxy][supervisor]") {
+    const RefusingPort refuses;
+    const RefusingPort asked;
+    Fixture f{1, polite};
+    Config config = config_for({refuses.address, f.backends[0]->address()});
+    config.services[0].check.type = CheckConfig::Type::tcp;
+    config.services[0].when_all_down = WhenAllDown::refuse;
+    f.start(config);
+    let_time_pass(f, 10ms, 1ms);
+    REQUIRE(f.proxy->backends()[0].down);
+    config.services[0].check.interval = 1h;
+    f.proxy->apply(config);
+    f.backends[0]->stop_listening();
+    for (std::size_t i = 1; i <= 6; ++i) {
+        f.connect();
+        REQUIRE(f.until_ended(i));
+    }
+    CHECK_FALSE(f.proxy->backends()[1].ejected);
+}
+
+TEST_CASE("supervisor: who waits for a full backend gets a backup when it goes down",
+          "[proxy][supervisor]") {
+    Fixture f{2, polite};
+    Config config = f.config();
+    config.services[0].backends[0].max_connections = 1;
+    config.services[0].backends[1].backup = true;
+    f.start(config);
+    f.connect_through();
+    Peer& waits = f.connect();
+    waits.send(pattern(10));
+    REQUIRE(f.loop.settle());
+    CHECK(f.backends[1]->connections() == 0);
+    f.proxy->set_backend("default", f.backends[0]->address().to_string(),
+                         Backend::Wanted::maintenance);
+    REQUIRE(f.loop.until([&] { return waits.received() == pattern(10); }));
+    CHECK(f.backends[1]->connections() == 1);
+}
+
 TEST_CASE("supervisor: another configuration may end ejections", "[proxy][supervisor]") {
     const RefusingPort refuses;
     Fixture f{1, polite};
@@ -436,6 +474,24 @@ TEST_CASE("proxy: the balance of the service decides", "[proxy][supervisor]") {
 
 // --- moving sessions
 
+TEST_CASE("proxy: sessions that wait for an answer, or have something unread, are not moved",
+          "[proxy][supervisor]") {
+    Fixture f{2};  // servers that say nothing
+    Config config = f.config();
+    config.services[0].rebalance = Rebalance::idle;
+    config.services[0].backends[1].weight = 0;
+    f.start(config);
+    for (int i = 0; i < 10; ++i) f.connect_through().send(pattern(1));
+    REQUIRE(f.loop.settle());
+    config.services[0].backends[1].weight = 1;
+    f.proxy->apply(config);
+    let_time_pass(f, 30s, 500ms);
+    CHECK(f.observer.ends.empty());
+    f.backends[0]->connection(3).send(pattern(1));
+    let_time_pass(f, 10s, 500ms);
+    CHECK(f.observer.ends.size() == 1);
+}
+
 TEST_CASE("proxy: quiet sessions are moved to a backend that is new, a few at a time",
           "[proxy][supervisor]") {
     Fixture f{2, polite};
@@ -455,16 +511,32 @@ TEST_CASE("proxy: quiet sessions are moved to a backend that is new, a few at a 
     CHECK(moved <= 3);
     for (const auto& end : f.observer.ends) CHECK(end.reason == EndReason::rebalance);
 
-    // Those that talk are left alone, and so is everybody once it is even enough.
+    // Those that talk are left alone.
     for (int round = 0; round < 40; ++round) {
         for (Peer& client : f.clients)
             if (!client.over()) client.send(pattern(1));
         let_time_pass(f, 1s, 500ms);
     }
     CHECK(f.observer.ends.size() == moved);
+}
+
+TEST_CASE("proxy: moving sessions comes to rest", "[proxy][supervisor]") {
+    Fixture f{2, polite};
+    Config config = f.config();
+    config.services[0].rebalance = Rebalance::idle;
+    config.services[0].backends[1].weight = 0;
+    f.start(config);
+    for (int i = 0; i < 20; ++i) f.connect_through();
+    config.services[0].backends[1].weight = 1;
+    f.proxy->apply(config);
+    // Who is sent away comes back, and is given to the next in turn.
+    for (int second = 0; second < 60; ++second) {
+        let_time_pass(f, 1s, 500ms);
+        while (f.proxy->active_sessions() < 20) f.connect_through();
+    }
+    const std::size_t moved = f.observer.ends.size();
+    CHECK(f.proxy->backends()[0].active <= 12);
+    CHECK(f.proxy->backends()[1].active >= 8);
     let_time_pass(f, 60s, 500ms);
-    const std::size_t all = f.observer.ends.size();
-    CHECK(f.proxy->backends()[0].active < 20);
-    let_time_pass(f, 60s, 500ms);
-    CHECK(f.observer.ends.size() == all);
+    CHECK(f.observer.ends.size() == moved);
 }
