@@ -80,7 +80,9 @@ Codec<std::optional<Address>> other_address_codec() {
         return std::nullopt;
     };
     return {.type = "address, or \"backend\"", .read = read, .write = [](const Value& value) {
-                return quoted(value ? value->to_string() : "backend");
+                if (!value) return quoted("backend");
+                // Not as for a log, where bytes of a path may be escaped.
+                return quoted(value->is_unix() ? "unix:" + value->path() : value->to_string());
             }};
 }
 
@@ -154,6 +156,12 @@ Codec<std::vector<StatusRange>> statuses_codec() {
     return {.type = "statuses of HTTP", .read = read, .write = write};
 }
 
+template <class Values>
+Key<Values> secret(Key<Values> key) {
+    key.secret = true;
+    return key;
+}
+
 KeyTable<CheckConfig> make_check_keys() {
     using V = CheckConfig;
     using Type = CheckConfig::Type;
@@ -219,10 +227,10 @@ KeyTable<CheckConfig> make_check_keys() {
             bytes_codec("string", 255, "a database's name has no zero byte", has_no_zero),
             [](auto& v) -> auto& { return v.database; }, "",
             "`postgres`. The default is the user's name."),
-        key<V>(
+        secret(key<V>(
             "password", bytes_codec("string", longest_text, "", anything),
             [](auto& v) -> auto& { return v.password; }, "",
-            "`redis`. It is sent as it is, and shown by `-T`."),
+            "`redis`. It is sent as it is, and shown by `-T`.")),
         key<V>(
             "path",
             bytes_codec("path", longest_text,
@@ -242,6 +250,18 @@ KeyTable<CheckConfig> make_check_keys() {
 }
 
 }  // namespace
+
+bool is_used_by(const CheckConfig& check, std::string_view key) noexcept {
+    const auto is = [&](CheckConfig::Type type) { return check.type == type; };
+    using enum CheckConfig::Type;
+    if (key == "type") return true;
+    if (key == "send" || key == "expect") return is(send_expect);
+    if (key == "user") return is(mysql) || is(postgres) || is(redis);
+    if (key == "database") return is(postgres);
+    if (key == "password") return is(redis);
+    if (key == "path" || key == "host" || key == "status") return is(http);
+    return !is(none);
+}
 
 const KeyTable<CheckConfig>& check_keys() {
     static const KeyTable<CheckConfig> table = make_check_keys();

@@ -25,10 +25,31 @@ std::string describe(const Origin& origin, std::string_view file) {
     return "default";
 }
 
+// What a check does not look at would be read as a mistake, unless it is one.
+Section<CheckConfig> without_what_says_nothing(Section<CheckConfig> check) {
+    std::erase_if(check.origins, [&](const auto& said) {
+        return said.second.from_defaults && !is_used_by(check.values, said.first);
+    });
+    return check;
+}
+
+bool is_worth_saying(const Section<CheckConfig>& check, std::string_view key) {
+    if (check.origin_of(key).kind != Origin::Kind::built_in) return true;
+    const bool overruled =
+        key == "fast_interval" && check.values.fast_interval > check.values.interval;
+    return is_used_by(check.values, key) && !overruled;
+}
+
+template <class Values>
+bool is_worth_saying(const Section<Values>&, std::string_view) {
+    return true;
+}
+
 template <class Values>
 void dump_section(std::string& text, const Section<Values>& section, const KeyTable<Values>& keys,
                   std::string_view file) {
     for (const Key<Values>& key : keys) {
+        if (!is_worth_saying(section, key.name)) continue;
         const Origin origin = section.origin_of(key.name);
         // What follows from something else, like a service's name, would be read as a wish.
         if (origin.kind == Origin::Kind::built_in && key.default_value.empty()) continue;
@@ -51,7 +72,7 @@ std::string dump(const Settings& settings, std::string_view file) {
         dump_section<ServiceValues>(text, service, own_service_keys(), file);
         dump_section<ServiceValues>(text, service, service_keys(), file);
         text += "\n[service.check]\n";
-        dump_section(text, service.check, check_keys(), file);
+        dump_section(text, without_what_says_nothing(service.check), check_keys(), file);
         for (const Section<BackendValues>& backend : service.backends) {
             text += "\n[[service.backend]]\n";
             dump_section(text, backend, backend_keys(), file);

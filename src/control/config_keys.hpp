@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace eplb::control {
@@ -19,6 +20,7 @@ struct KeyInfo {
     std::string details;        ///< sentences, for the reference; `code` between backquotes
     /// The option of the command line that says the same, if any: "--workers".
     std::string flag;
+    bool secret = false;  ///< its value is not for the log
 };
 
 template <class Values>
@@ -42,6 +44,8 @@ using KeyTable = std::vector<Key<Values>>;
 [[nodiscard]] const KeyTable<ServiceValues>& own_service_keys();
 /// Those of [service.check], which stand in [defaults.check] too.
 [[nodiscard]] const KeyTable<CheckConfig>& check_keys();
+/// Whether a check of this kind looks at the key; all of them look at "type".
+[[nodiscard]] bool is_used_by(const CheckConfig& check, std::string_view key) noexcept;
 [[nodiscard]] const KeyTable<BackendValues>& backend_keys();
 
 }  // namespace eplb::control

@@ -79,6 +79,10 @@ private:
             const std::string before = key.write(old);
             const std::string after = key.write(now);
             if (before == after) continue;
+            if (key.secret) {
+                change("~ {}{} is another one", prefix, key.name);
+                continue;
+            }
             const bool restart = std::ranges::find(restart_keys, key.name) != restart_keys.end();
             if (restart) plan_.needs_restart.push_back(key.name);
             change("~ {}{} {} -> {}{}", prefix, key.name, before, after,

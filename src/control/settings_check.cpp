@@ -1,5 +1,6 @@
 #include "control/settings_check.hpp"
 
+#include "control/config_keys.hpp"
 #include "eplb/address.hpp"
 #include "proxy/listener_conflicts.hpp"
 
@@ -251,25 +252,13 @@ private:
         }
     }
 
-    // What only some types use.
-    static std::vector<CheckConfig::Type> users_of(std::string_view key) {
-        using enum CheckConfig::Type;
-        if (key == "send" || key == "expect") return {send_expect};
-        if (key == "user") return {mysql, postgres, redis};
-        if (key == "database") return {postgres};
-        if (key == "password") return {redis};
-        if (key == "path" || key == "host" || key == "status") return {http};
-        return {tcp, send_expect, mysql, postgres, redis, http};
-    }
-
     void check_health_check(const Service& service) {
         using Type = CheckConfig::Type;
         const Section<CheckConfig>& check = service.check;
         const CheckConfig& config = check.values;
         for (const auto& [key, origin] : check.origins) {
-            if (key == "type") continue;
-            const auto users = users_of(key);
-            if (std::ranges::find(users, config.type) != users.end()) continue;
+            // What all services share need not be of use to each.
+            if (origin.from_defaults || is_used_by(config, key)) continue;
             diagnostics_.warning(
                 origin.place, config.type == Type::none
                                   ? fmt::format("{}: without a type there are no checks", key)
@@ -312,10 +301,11 @@ private:
 
     static std::optional<std::uint16_t> checked_port(const CheckConfig& config,
                                                      const Endpoint& backend) {
+        const std::optional<Address> own = address_of(backend);
+        const std::optional<Address>& asked = config.address ? config.address : own;
+        if (asked && asked->is_unix()) return 0;
         if (config.port) return config.port;
-        if (config.address) return config.address->is_unix() ? 0 : config.address->port();
-        if (const std::optional<Address> address = address_of(backend))
-            return address->is_unix() ? 0 : address->port();
+        if (asked) return asked->port();
         // A host name with a port, or a service's, which has none.
         const std::size_t colon = backend.text.rfind(':');
         std::uint16_t port = 0;

@@ -83,8 +83,9 @@ TEST_CASE(
                         "\n[dns]\n" + defaults_of(dns_keys()) +
                         "\n[[service]]\n"
                         "listen = [\":5555\"]                       # eplb.toml:2\n" +
-                        defaults_of(service_keys()) + "\n[service.check]\n" +
-                        defaults_of(check_keys()) +
+                        defaults_of(service_keys()) +
+                        "\n[service.check]\n"
+                        "type = \"none\"                            # default\n" +
                         "\n[[service.backend]]\n"
                         "address = \"127.0.0.1:3306\"               # eplb.toml:4\n" +
                         defaults_of(backend_keys()));
@@ -208,4 +209,26 @@ TEST_CASE("config dump: of no services it shows what there is", "[control][confi
     CHECK_THAT(dumped, contains("workers = 1 "));
     CHECK_THAT(dumped, contains("\n[log]\n"));
     CHECK(dumped.find("[[service]]") == std::string::npos);
+}
+
+TEST_CASE(
+    "config dump: of a check what it looks at, so that it can be read again without a warning",
+    "[control][config_dump]") {
+    const std::string head{smallest};
+    for (const std::string check :
+         {"", "[service.check]\ntype = \"redis\"\npassword = \"s3cret\"\n",
+          "[service.check]\ntype = \"redis\"\ninterval = \"100ms\"\n",
+          "[service.check]\ntype = \"tcp\"\naddress = \"unix:/run/a b.sock\"\n",
+          "[defaults.check]\ntype = \"http\"\nuser = \"eplb\"\npath = \"/x\"\n"}) {
+        INFO(check);
+        const Settings settings = read(head + check);
+        const std::string dumped = dump(settings, "eplb.toml");
+        Diagnostics diagnostics;
+        const Node root = parse_toml(dumped, diagnostics);
+        const Settings again = read_settings(&root, nullptr, diagnostics);
+        CHECK(to_text(diagnostics, "dump", dumped).empty());
+        eplb::CheckConfig expected = settings.services.at(0).check.values;
+        expected.user = again.services.at(0).check.values.user;  // http has no use for it
+        CHECK(again.services.at(0).check.values == expected);
+    }
 }

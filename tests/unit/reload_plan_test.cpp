@@ -314,3 +314,14 @@ TEST_CASE("reload plan: of the addresses of one name, each is told by its addres
                                  "~ service mysql: backend db/10.0.0.1:1 is a backup",
                                  "~ service mysql: backend db/10.0.0.2:1 is no backup"});
 }
+
+TEST_CASE("reload plan: what changes of a check is told, but no password",
+          "[control][reload_plan]") {
+    const std::string listen = service("cache", "\":5555\"");
+    const std::string old = "[service.check]\ntype = \"redis\"\npassword = \"hunter2\"\n";
+    const std::string now =
+        "[service.check]\ntype = \"redis\"\npassword = \"hunter3\"\ninterval = \"5s\"\n";
+    CHECK(lines(listen + old + db1, listen + now + db1) ==
+          Lines{"~ service cache: check interval \"2s\" -> \"5s\"",
+                "~ service cache: check password is another one", kept});
+}
