@@ -176,8 +176,8 @@ KeyTable<CheckConfig> make_check_keys() {
                                 {"redis", Type::redis},
                                 {"http", Type::http}}),
             [](auto& v) -> auto& { return v.type; }, "",
-            "What proves that a backend works. `tcp`: that a connection stands; MySQL counts each of "
-            "these as a mistake and refuses us in the end, and PostgreSQL logs them. `send_expect`: "
+            "What proves that a backend works. `tcp`: that a connection stands; MySQL may count each of "
+            "these as a mistake, and then refuses us in the end, and PostgreSQL logs them. `send_expect`: "
             "that it answers `send` with `expect`. `mysql`: that `user`, who needs no rights and may "
             "have no password, can log in; without a user, that an anonymous one is turned away, "
             "which MariaDB logs each time. `postgres`: that it lets `user` begin to log in; without a "
