@@ -1,5 +1,6 @@
 #include "health/checker.hpp"
 
+#include "base/connect_error.hpp"
 #include "base/duration.hpp"
 #include "base/socket_options.hpp"
 #include "base/sys.hpp"
@@ -23,23 +24,6 @@ using Outcome = CheckResult::Outcome;
 // What a server may send behind its answer, like the body of a page, before we stop being polite.
 constexpr std::size_t farewell_bytes = std::size_t{64} * 1024;
 constexpr Duration shortest_interval = std::chrono::milliseconds{1};
-
-// The server, or the way to it, is at fault; as for the sessions of clients.
-bool is_servers_fault(int error, bool is_unix) noexcept {
-    switch (error) {
-    case ECONNREFUSED:
-    case ETIMEDOUT:
-    case ECONNRESET:
-    case ECONNABORTED:
-    case EHOSTUNREACH:
-    case EHOSTDOWN:
-    case ENETUNREACH:
-    case ENETDOWN:
-    case ENOENT: return true;
-    case EAGAIN: return is_unix;  // its backlog is full; elsewhere: no port left, connect(2)
-    default: return false;
-    }
-}
 
 bool is_shortage(int error) noexcept { return error == ENOBUFS || error == ENOMEM; }
 
@@ -313,7 +297,7 @@ bool Checker::apply(ProbeStep step) {
 
 void Checker::broken(const char* what, int error) {
     const bool talking = phase_ == Phase::talking;
-    const bool local = talking ? is_shortage(error) : !is_servers_fault(error, target_.is_unix());
+    const bool local = talking ? is_shortage(error) : !is_peers_fault(error, target_.is_unix());
     std::string cause = fmt::format("{}: {}", what, text_of(error));
     if (talking) cause += fmt::format(" while waiting for {}", probe_->awaited());
     conclude(local ? Outcome::local_error : Outcome::failed, std::move(cause), Ending::reset);

@@ -1,5 +1,6 @@
 #include "proxy/session.hpp"
 
+#include "base/connect_error.hpp"
 #include "base/socket_options.hpp"
 #include "base/sys.hpp"
 #include "eplb/reactor.hpp"
@@ -24,24 +25,6 @@ bool is_shortage(int error) noexcept {
     return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
 }
 
-// The backend, or the way to it, is at fault. Everything else is about this machine, and says
-// nothing of the backend: no port left (EADDRNOTAVAIL), no such protocol, not permitted.
-bool is_backends_fault(int error, bool is_unix) noexcept {
-    switch (error) {
-    case ECONNREFUSED:
-    case ETIMEDOUT:
-    case ECONNRESET:
-    case ECONNABORTED:
-    case EHOSTUNREACH:
-    case EHOSTDOWN:
-    case ENETUNREACH:
-    case ENETDOWN:
-    case ENOENT: return true;
-    case EAGAIN: return is_unix;  // its backlog is full; elsewhere: no port left, connect(2)
-    default: return false;
-    }
-}
-
 EndReason reason_of(const FailedAttempt& attempt) noexcept {
     const bool is_unix = attempt.backend->address().is_unix();
     switch (attempt.error) {
@@ -53,8 +36,8 @@ EndReason reason_of(const FailedAttempt& attempt) noexcept {
     case ENETUNREACH:
     case ENETDOWN: return EndReason::connect_unreachable;
     default:
-        return is_backends_fault(attempt.error, is_unix) ? EndReason::connect_failed
-                                                         : EndReason::local_error;
+        return is_peers_fault(attempt.error, is_unix) ? EndReason::connect_failed
+                                                      : EndReason::local_error;
     }
 }
 
@@ -492,7 +475,7 @@ void Session::wake() noexcept {
 
 void Session::attempt_failed(int error) noexcept {
     Backend& backend = *backend_.get();
-    if (is_backends_fault(error, backend.address().is_unix())) {
+    if (is_peers_fault(error, backend.address().is_unix())) {
         const std::uint32_t failures = backend.count_failure();
         const std::uint32_t limit = service().spec().eject_after;
         // One that swallows connections is not to look as if nothing were known of it.

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <cerrno>
+
+namespace eplb {
+
+/// Whether who was connected to, or the way there, is at fault for an errno of connect(2). Everything
+/// else is about this machine, and says nothing of the peer: no port left (EADDRNOTAVAIL), no such
+/// protocol, not permitted.
+[[nodiscard]] inline bool is_peers_fault(int error, bool is_unix) noexcept {
+    switch (error) {
+    case ECONNREFUSED:
+    case ETIMEDOUT:
+    case ECONNRESET:
+    case ECONNABORTED:
+    case EHOSTUNREACH:
+    case EHOSTDOWN:
+    case ENETUNREACH:
+    case ENETDOWN:
+    case ENOENT: return true;
+    case EAGAIN: return is_unix;  // its backlog is full; elsewhere: no port left, connect(2)
+    default: return false;
+    }
+}
+
+}  // namespace eplb
