@@ -1,13 +1,14 @@
 #pragma once
 
 #include "eplb/address.hpp"
+#include "eplb/clock.hpp"
+#include "eplb/export.hpp"
 #include "eplb/fd.hpp"
 #include "eplb/socket_options.hpp"
-#include "eplb/task.hpp"
-#include "eplb/timer.hpp"
-#include "eplb/watch.hpp"
 
+#include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <sys/types.h>
 
@@ -36,23 +37,23 @@ struct ListenOptions {
 };
 
 /// Opens a listening stream socket: nonblocking, close-on-exec, SO_REUSEADDR, and with
-/// `options.socket`, which accepted sockets inherit (tcp(7)). A wildcard IPv6 address takes IPv4 clients too; on a machine without IPv6 it
-/// becomes 0.0.0.0. The path of a Unix socket on which nobody listens any more is removed first.
-/// Throws std::system_error, naming the address.
-[[nodiscard]] Fd listen_on(const Address& address, const ListenOptions& options = {});
+/// `options.socket`, which accepted sockets inherit (tcp(7)). A wildcard IPv6 address takes IPv4
+/// clients too; on a machine without IPv6 it becomes 0.0.0.0. The path of a Unix socket on which
+/// nobody listens any more is removed first. Throws std::system_error, naming the address.
+[[nodiscard]] EPLB_API Fd listen_on(const Address& address, const ListenOptions& options = {});
 
 /// Sets those of `options` that can change while a socket listens: backlog, keepalive, mark,
 /// congestion control and the like, and the mode and owner of a Unix socket. What the kernel does
 /// not take stays as it was; returns 0, or the first errno.
-int change_options(const Fd& listener, const Address& address,
-                   const ListenOptions& options) noexcept;
+EPLB_API int change_options(const Fd& listener, const Address& address,
+                            const ListenOptions& options) noexcept;
 
 /// Throws as listen_on() would if somebody listens on `address` already. For the first of several
 /// that share a port: SO_REUSEPORT would let it join another process of the same user unnoticed.
-void require_unused(const Address& address);
+EPLB_API void require_unused(const Address& address);
 
 /// The address that `fd` is bound to: the port that the kernel chose for port 0.
-[[nodiscard]] Address local_address(const Fd& fd);
+[[nodiscard]] EPLB_API Address local_address(const Fd& fd);
 
 /// Accepts connections from a listening socket and hands them on.
 ///
@@ -60,14 +61,19 @@ void require_unused(const Address& address);
 /// process or the machine is out of descriptors or memory (EMFILE, ENFILE, ENOBUFS, ENOMEM), no
 /// edge will come for the clients that wait in the backlog: it tries again by itself after
 /// `retry_delay`, or on resume(). Errors of a single connection (ECONNABORTED, EPROTO, … accept(2))
-/// are passed over. Belongs to the thread of its reactor, which outlives it.
-class Acceptor final : public Task {
+/// are passed over.
+///
+/// Its handlers may do anything, also close or destroy it, and may throw: the exception leaves
+/// Reactor::run_once(), and accepting goes on in the next turn. Belongs to the thread of its
+/// reactor, which outlives it. One accept4(2) a client, and one more that says EAGAIN.
+class EPLB_API Acceptor final {
 public:
     /// `socket` is connected, nonblocking and close-on-exec.
     using Handler = std::function<void(Fd socket, const Address& peer)>;
     using ShortageHandler = std::function<void(int error)>;
     /// For owners with a limit. Before each accept(2) a place is taken for the client; where there
-    /// is none, the acceptor pauses. A place for which no client came is returned.
+    /// is none, the acceptor pauses. A place for which no client came is returned. These two may
+    /// neither throw nor destroy the acceptor.
     struct Places {
         std::function<bool()> take;
         std::function<void()> give_back;
@@ -79,35 +85,29 @@ public:
     /// Throws std::system_error when the socket cannot be watched.
     Acceptor(Reactor& reactor, Fd listener, Handler on_accept, ShortageHandler on_shortage = {},
              Places places = {});
+    /// Closes the listening socket; the kernel resets clients that nobody has accepted.
+    ~Acceptor();
+    Acceptor(const Acceptor&) = delete;
+    Acceptor& operator=(const Acceptor&) = delete;
 
-    /// Leaves clients in the backlog until resume(). May be called from a handler.
-    void pause() noexcept { paused_ = true; }
+    /// Leaves clients in the backlog until resume().
+    void pause() noexcept;
     /// Goes on after pause() or a shortage: what waits in the backlog is accepted in the next turn.
     void resume() noexcept;
-    [[nodiscard]] bool paused() const noexcept { return paused_; }
+    [[nodiscard]] bool paused() const noexcept;
     /// Whether clients wait for descriptors or memory.
-    [[nodiscard]] bool short_of_resources() const noexcept { return retry_.armed(); }
+    [[nodiscard]] bool short_of_resources() const noexcept;
     /// Accepts what the backlog holds, as far as pause() and resources allow, and closes the
     /// listening socket: closing it at once would reset clients whose connection the kernel had
-    /// already accepted. May not be called from a handler.
+    /// already accepted.
     void close();
 
-    [[nodiscard]] const Fd& listener() const noexcept { return listener_; }
-
-    Next run() override;
+    /// Not valid any more after close().
+    [[nodiscard]] const Fd& listener() const noexcept;
 
 private:
-    Next accept_some(int budget);
-    [[nodiscard]] bool take_place();
-
-    Reactor& reactor_;
-    Fd listener_;
-    Watch watch_;
-    Timer retry_;
-    Handler on_accept_;
-    ShortageHandler on_shortage_;
-    Places places_;
-    bool paused_ = false;
+    class Impl;
+    std::shared_ptr<Impl> impl_;  // shared with its own run(), whose handler may destroy us
 };
 
 }  // namespace eplb

@@ -1,12 +1,11 @@
 #pragma once
 
-#include "eplb/fd.hpp"
-#include "eplb/task.hpp"
-#include "eplb/watch.hpp"
+#include "eplb/export.hpp"
 
 #include <csignal>
 #include <functional>
 #include <initializer_list>
+#include <memory>
 
 namespace eplb {
 
@@ -17,22 +16,24 @@ class Reactor;
 ///
 /// The constructor blocks the signals for the calling thread and the threads it starts later; the
 /// destructor unblocks those that it blocked. Create it before any other thread, or one of those
-/// may be given the signal and take the default action.
-class SignalWatch final : public Task {
+/// may be given the signal and take the default action. Belongs to the thread of its reactor, which
+/// outlives it. One read(2) a signal, and one more that says EAGAIN.
+class EPLB_API SignalWatch final {
 public:
+    /// May do anything, also destroy the watch, and may throw: the exception leaves
+    /// Reactor::run_once(), and the next signal is told in the next turn.
     using Handler = std::function<void(int signal)>;
 
     /// Throws std::system_error.
     SignalWatch(Reactor& reactor, std::initializer_list<int> signals, Handler on_signal);
     ~SignalWatch();
-
-    Next run() override;
+    SignalWatch(const SignalWatch&) = delete;
+    SignalWatch& operator=(const SignalWatch&) = delete;
 
 private:
-    sigset_t blocked_{};  // by us
-    Fd fd_;
-    Watch watch_;
-    Handler on_signal_;
+    class Impl;
+    sigset_t blocked_{};          // by us
+    std::shared_ptr<Impl> impl_;  // shared with its own run(), whose handler may destroy us
 };
 
 }  // namespace eplb

@@ -1,8 +1,7 @@
 #pragma once
 
+#include "eplb/export.hpp"
 #include "eplb/list_hook.hpp"
-
-#include <cassert>
 
 namespace eplb {
 
@@ -16,25 +15,31 @@ enum class Next {
 /// Something that the reactor runs. All of its watches and timers point here, and run() looks at
 /// their cached state instead of asking which of them woke it, so it never matters.
 ///
-/// A task never destroys itself inside run(): it returns Next::done, and retire() does it. Any
-/// other task may be destroyed at any time, from inside any run(): it unlinks itself from the ready
-/// list. Belongs to the thread of its reactor.
-class Task : public ListHook<Task> {
+/// May be destroyed at any time on the reactor's thread, from inside any run() or retire(): it
+/// unlinks itself from the ready list. Even from inside its own run(), if that touches nothing of
+/// it afterwards; what it returns then means nothing. Returning Next::done, and `delete this` in
+/// retire(), is the way that cannot go wrong.
+///
+/// 32 bytes. Belongs to the thread of its reactor.
+class EPLB_API Task : public ListHook<Task> {
 public:
     /// May throw: the exception leaves Reactor::run_once(); this task runs again in the next turn,
     /// and the other ready tasks keep theirs.
     virtual Next run() = 0;
 
-    /// The last call, and the place for `delete this`. Does nothing by default.
-    virtual void retire() noexcept {}
+    /// The last call, after run() has returned Next::done, and the place for `delete this`. Does
+    /// nothing by default. May throw as run() may, but the task does not run again.
+    virtual void retire() {}
 
 protected:
     Task() noexcept = default;
-    ~Task() { assert(!running_ && "a task must not be destroyed inside its own run()"); }
+    ~Task() {
+        if (destroyed_ != nullptr) *destroyed_ = true;
+    }
 
 private:
     friend class Reactor;
-    bool running_ = false;
+    bool* destroyed_ = nullptr;  // while it runs: where the reactor looks whether it still is
 };
 
 }  // namespace eplb

@@ -55,7 +55,7 @@ Next Drain::run() {
     return Next::wait;
 }
 
-void Drain::retire() noexcept {
+void Drain::retire() {
     const auto on_drained = std::exchange(hooks_.on_drained, {});
     const std::size_t reset = reset_;
     if (on_drained) on_drained(reset);

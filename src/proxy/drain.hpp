@@ -19,7 +19,7 @@ public:
     struct Hooks {
         std::function<std::size_t()> sessions_left;
         std::function<void()> reset_sessions;
-        /// Called once, in a turn of its own; may destroy the drain.
+        /// Called once, in a turn of its own; may destroy the drain, and may throw.
         std::function<void(std::size_t reset_sessions)> on_drained;
     };
 
@@ -29,7 +29,7 @@ public:
     void on_session_gone() noexcept;
 
     Next run() override;
-    void retire() noexcept override;
+    void retire() override;
 
 private:
     void tell(std::size_t left) noexcept;

@@ -3,6 +3,9 @@
 #include "base/socket_options.hpp"
 #include "base/sys.hpp"
 #include "eplb/reactor.hpp"
+#include "eplb/task.hpp"
+#include "eplb/timer.hpp"
+#include "eplb/watch.hpp"
 
 #include <cerrno>
 #include <chrono>
@@ -181,70 +184,112 @@ Address local_address(const Fd& fd) {
     return Address::from(raw, length);
 }
 
+// Whoever runs it holds it as well: a handler may destroy the acceptor, and what runs, with the
+// handler itself, has to be there until it returns.
+class EPLB_LOCAL Acceptor::Impl final : public Task, public std::enable_shared_from_this<Impl> {
+public:
+    Impl(Reactor& reactor, Fd listener, Handler on_accept, ShortageHandler on_shortage,
+         Places places)
+        : reactor_{reactor},
+          listener_{std::move(listener)},
+          watch_{reactor, *this},
+          retry_{reactor, *this},
+          on_accept_{std::move(on_accept)},
+          on_shortage_{std::move(on_shortage)},
+          places_{std::move(places)} {
+        if (const int error = watch_.attach(listener_.get(), Watch::input_events)) {
+            throw fmt::system_error(error, "cannot watch a listening socket");
+        }
+    }
+
+    void pause() noexcept { paused_ = true; }
+    [[nodiscard]] bool paused() const noexcept { return paused_; }
+    [[nodiscard]] bool short_of_resources() const noexcept { return retry_.armed(); }
+    [[nodiscard]] const Fd& listener() const noexcept { return listener_; }
+
+    void resume() noexcept {
+        paused_ = false;
+        retry_.cancel();
+        if (watch_.readable()) reactor_.schedule(*this);
+    }
+
+    void close() {
+        const auto self = shared_from_this();
+        if (!listener_.valid()) return;
+        watch_.assume_readable();  // the edge of the latest clients may not have reached us yet
+        static constexpr int most =
+            4096;  // clients that come while we accept do not keep us for ever
+        static_cast<void>(accept_some(most));
+        shut();
+    }
+
+    // Nobody is accepted any more, whoever is waiting.
+    void shut() noexcept {
+        retry_.cancel();
+        watch_.detach();
+        watch_.clear_readable();  // so that neither resume() nor a loop under way does anything
+        listener_.reset();
+    }
+
+    Next run() override {
+        const auto self = shared_from_this();
+        if (retry_.armed()) return Next::wait;  // an edge does not mean that descriptors came free
+        return accept_some(budget_per_turn);
+    }
+
+private:
+    Next accept_some(int budget) {
+        for (; budget > 0; --budget) {
+            if (paused_ || !watch_.readable() || !take_place()) return Next::wait;
+
+            sockaddr_storage peer{};
+            socklen_t length = sizeof peer;
+            const int result = sys::accept(listener_.get(), peer, length);
+            if (result >= 0) {
+                on_accept_(Fd{result}, Address::from(peer, length));
+                continue;
+            }
+            if (places_.give_back) places_.give_back();
+            if (result == -EAGAIN) {
+                watch_.clear_readable();
+            } else if (!is_connection_error(-result)) {
+                // Out of descriptors or memory. Anything unheard of is treated alike: never spin,
+                // never stop.
+                retry_.start(retry_delay);
+                if (on_shortage_) on_shortage_(-result);
+                return Next::wait;
+            }
+        }
+        return Next::again;
+    }
+
+    [[nodiscard]] bool take_place() {
+        if (!places_.take || places_.take()) return true;
+        paused_ = true;
+        return false;
+    }
+
+    Reactor& reactor_;
+    Fd listener_;
+    Watch watch_;
+    Timer retry_;
+    Handler on_accept_;
+    ShortageHandler on_shortage_;
+    Places places_;
+    bool paused_ = false;
+};
+
 Acceptor::Acceptor(Reactor& reactor, Fd listener, Handler on_accept, ShortageHandler on_shortage,
                    Places places)
-    : reactor_{reactor},
-      listener_{std::move(listener)},
-      watch_{reactor, *this},
-      retry_{reactor, *this},
-      on_accept_{std::move(on_accept)},
-      on_shortage_{std::move(on_shortage)},
-      places_{std::move(places)} {
-    if (const int error = watch_.attach(listener_.get(), Watch::input_events)) {
-        throw fmt::system_error(error, "cannot watch a listening socket");
-    }
-}
+    : impl_{std::make_shared<Impl>(reactor, std::move(listener), std::move(on_accept),
+                                   std::move(on_shortage), std::move(places))} {}
+Acceptor::~Acceptor() { impl_->shut(); }
 
-void Acceptor::resume() noexcept {
-    paused_ = false;
-    retry_.cancel();
-    if (watch_.readable()) reactor_.schedule(*this);
-}
-
-void Acceptor::close() {
-    watch_.assume_readable();          // the edge of the latest clients may not have reached us yet
-    static constexpr int most = 4096;  // clients that come while we accept do not keep us for ever
-    static_cast<void>(accept_some(most));
-    retry_.cancel();
-    watch_.detach();
-    watch_.clear_readable();  // so that resume() does nothing
-    listener_.reset();
-}
-
-Next Acceptor::run() {
-    if (retry_.armed()) return Next::wait;  // an edge does not mean that descriptors came free
-    return accept_some(budget_per_turn);
-}
-
-Next Acceptor::accept_some(int budget) {
-    for (; budget > 0; --budget) {
-        if (paused_ || !watch_.readable() || !take_place()) return Next::wait;
-
-        sockaddr_storage peer{};
-        socklen_t length = sizeof peer;
-        const int result = sys::accept(listener_.get(), peer, length);
-        if (result >= 0) {
-            on_accept_(Fd{result}, Address::from(peer, length));
-            continue;
-        }
-        if (places_.give_back) places_.give_back();
-        if (result == -EAGAIN) {
-            watch_.clear_readable();
-        } else if (!is_connection_error(-result)) {
-            // Out of descriptors or memory. Anything unheard of is treated alike: never spin, never
-            // stop.
-            retry_.start(retry_delay);
-            if (on_shortage_) on_shortage_(-result);
-            return Next::wait;
-        }
-    }
-    return Next::again;
-}
-
-bool Acceptor::take_place() {
-    if (!places_.take || places_.take()) return true;
-    paused_ = true;
-    return false;
-}
+void Acceptor::pause() noexcept { impl_->pause(); }
+void Acceptor::resume() noexcept { impl_->resume(); }
+bool Acceptor::paused() const noexcept { return impl_->paused(); }
+bool Acceptor::short_of_resources() const noexcept { return impl_->short_of_resources(); }
+void Acceptor::close() { impl_->close(); }
+const Fd& Acceptor::listener() const noexcept { return impl_->listener(); }
 
 }  // namespace eplb

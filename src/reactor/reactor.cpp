@@ -73,7 +73,7 @@ void unblock_sigpipe() noexcept {
 }  // namespace
 
 /// Calls from other threads: a queue, and an eventfd(2) that wakes the loop.
-class Reactor::Mailbox final : public Task {
+class EPLB_LOCAL Reactor::Mailbox final : public Task {
 public:
     explicit Mailbox(Reactor& reactor)
         : fd_{open_or_throw(sys::eventfd(), "an eventfd")}, watch_{reactor, *this} {
@@ -212,14 +212,26 @@ void Reactor::expire_timers() noexcept {
 
 void Reactor::dispatch(Task& task) {
     task.unlink();
+    // A task may run within itself, by dispatch(): then both are told.
+    bool destroyed = false;
+    bool* const outer = std::exchange(task.destroyed_, &destroyed);
     Next next = Next::wait;
     try {
-        const Mark running{task.running_};
         next = task.run();
     } catch (...) {
-        schedule(task);  // it may have left edges unhandled, and no other will come for them
+        if (!destroyed) {
+            task.destroyed_ = outer;
+            schedule(task);  // it may have left edges unhandled, and no other will come for them
+        } else if (outer != nullptr) {
+            *outer = true;
+        }
         throw;
     }
+    if (destroyed) {
+        if (outer != nullptr) *outer = true;
+        return;
+    }
+    task.destroyed_ = outer;
     switch (next) {
     case Next::wait: return;
     case Next::again: schedule(task); return;

@@ -1,7 +1,10 @@
 #include "eplb/signals.hpp"
 
 #include "base/sys.hpp"
+#include "eplb/fd.hpp"
 #include "eplb/reactor.hpp"
+#include "eplb/task.hpp"
+#include "eplb/watch.hpp"
 
 #include <cerrno>
 #include <fmt/format.h>
@@ -11,18 +14,49 @@
 
 namespace eplb {
 
-SignalWatch::SignalWatch(Reactor& reactor, std::initializer_list<int> signals, Handler on_signal)
-    : watch_{reactor, *this}, on_signal_{std::move(on_signal)} {
+// Whoever runs it holds it as well, since the handler may destroy the watch.
+class EPLB_LOCAL SignalWatch::Impl final : public Task, public std::enable_shared_from_this<Impl> {
+public:
+    Impl(Reactor& reactor, const sigset_t& signals, Handler on_signal)
+        : fd_{sys::signalfd(signals)}, watch_{reactor, *this}, on_signal_{std::move(on_signal)} {
+        if (!fd_.valid()) throw fmt::system_error(-fd_.release(), "cannot open a signalfd");
+        if (const int error = watch_.attach(fd_.get(), Watch::input_events)) {
+            throw fmt::system_error(error, "cannot watch a signalfd");
+        }
+    }
+
+    void shut() noexcept {
+        watch_.detach();
+        watch_.clear_readable();  // so that a loop under way ends
+        fd_.reset();
+    }
+
+    Next run() override {
+        const auto self = shared_from_this();
+        while (watch_.readable()) {
+            signalfd_siginfo info{};
+            const sys::IoResult result =
+                sys::read(fd_.get(), std::as_writable_bytes(std::span{&info, 1}));
+            if (result.status != sys::Io::moved) {
+                watch_.clear_readable();
+                break;
+            }
+            on_signal_(static_cast<int>(info.ssi_signo));
+        }
+        return Next::wait;
+    }
+
+private:
+    Fd fd_;
+    Watch watch_;
+    Handler on_signal_;
+};
+
+SignalWatch::SignalWatch(Reactor& reactor, std::initializer_list<int> signals, Handler on_signal) {
     sigset_t mask;
     sigemptyset(&mask);
     for (const int signal : signals) sigaddset(&mask, signal);
-
-    const int fd = sys::signalfd(mask);
-    if (fd < 0) throw fmt::system_error(-fd, "cannot open a signalfd");
-    fd_.reset(fd);
-    if (const int error = watch_.attach(fd, Watch::input_events)) {
-        throw fmt::system_error(error, "cannot watch a signalfd");
-    }
+    impl_ = std::make_shared<Impl>(reactor, mask, std::move(on_signal));
 
     sigset_t old;
     pthread_sigmask(SIG_BLOCK, &mask, &old);
@@ -32,20 +66,9 @@ SignalWatch::SignalWatch(Reactor& reactor, std::initializer_list<int> signals, H
     }
 }
 
-SignalWatch::~SignalWatch() { pthread_sigmask(SIG_UNBLOCK, &blocked_, nullptr); }
-
-Next SignalWatch::run() {
-    while (watch_.readable()) {
-        signalfd_siginfo info{};
-        const sys::IoResult result =
-            sys::read(fd_.get(), std::as_writable_bytes(std::span{&info, 1}));
-        if (result.status != sys::Io::moved) {
-            watch_.clear_readable();
-            break;
-        }
-        on_signal_(static_cast<int>(info.ssi_signo));
-    }
-    return Next::wait;
+SignalWatch::~SignalWatch() {
+    impl_->shut();
+    pthread_sigmask(SIG_UNBLOCK, &blocked_, nullptr);
 }
 
 }  // namespace eplb

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
+#include <memory>
 #include <netinet/tcp.h>
 #include <optional>
 #include <stdexcept>
@@ -623,6 +624,91 @@ TEST_CASE("acceptor: a handler may close what it is given", "[reactor][acceptor]
         char byte = 0;
         CHECK(::recv(client.get(), &byte, 1, 0) == 0);
     }
+}
+
+TEST_CASE("acceptor: a handler may destroy the acceptor, and what it holds itself",
+          "[reactor][acceptor]") {
+    const eplb::test::DescriptorCheck descriptors;
+    {
+        ManualClock clock;
+        Reactor reactor{clock};
+        std::optional<Acceptor> acceptor;
+        std::vector<Fd> accepted;
+        const auto witness = std::make_shared<int>(1);
+        const bool throws = GENERATE(false, true);
+        acceptor.emplace(reactor, listen_on(Address::parse("127.0.0.1:0")),
+                         [&, witness, throws](Fd socket, const Address&) {
+                             accepted.push_back(std::move(socket));
+                             acceptor.reset();
+                             CHECK(*witness == 1);  // what runs is still there
+                             if (throws) throw std::runtime_error{"the last word"};
+                         });
+        const Address address = local_address(acceptor->listener());
+        const Fd first = connect_to(address);
+        const Fd second = connect_to(address);
+        if (throws) {
+            CHECK_THROWS_WITH(reactor.run_once(Duration{0}), "the last word");
+        } else {
+            CHECK(reactor.run_once(Duration{0}));
+        }
+        CHECK(accepted.size() == 1);
+        CHECK(witness.use_count() == 1);
+        CHECK_FALSE(connect_to(address).valid());
+        CHECK_FALSE(reactor.run_once(Duration{0}));
+    }
+    CHECK(descriptors.leaked() == 0);
+}
+
+TEST_CASE("acceptor: a handler may destroy the acceptor while it closes", "[reactor][acceptor]") {
+    ManualClock clock;
+    Reactor reactor{clock};
+    std::optional<Acceptor> acceptor;
+    int accepted = 0;
+    acceptor.emplace(reactor, listen_on(Address::parse("127.0.0.1:0")), [&](Fd, const Address&) {
+        ++accepted;
+        acceptor.reset();
+    });
+    const Address address = local_address(acceptor->listener());
+    const Fd first = connect_to(address);
+    const Fd second = connect_to(address);
+    acceptor->close();
+    CHECK(accepted == 1);
+    CHECK_FALSE(acceptor.has_value());
+    CHECK_FALSE(reactor.run_once(Duration{0}));
+}
+
+TEST_CASE("acceptor: a handler may close it, and those who wait are accepted before",
+          "[reactor][acceptor]") {
+    Fixture f;
+    f.on_accept = [&] { f.acceptor.close(); };
+    f.connect(3);
+    f.turn();
+    CHECK(f.accepted.size() == 3);
+    CHECK_FALSE(connect_to(f.address).valid());
+    CHECK_FALSE(f.turn());
+    f.acceptor.close();  // once more does nothing
+    CHECK(f.accepted.size() == 3);
+}
+
+TEST_CASE("acceptor: who is told of a shortage may destroy it", "[reactor][acceptor]") {
+    ManualClock clock;
+    Reactor reactor{clock};
+    std::optional<Acceptor> acceptor;
+    int told = 0;
+    acceptor.emplace(
+        reactor, listen_on(Address::parse("127.0.0.1:0")), [](Fd, const Address&) {},
+        [&](int error) {
+            told = error;
+            acceptor.reset();
+        });
+    const Fd client = connect_to(local_address(acceptor->listener()));
+    {
+        const eplb::test::DescriptorShortage none;
+        reactor.run_once(Duration{0});
+    }
+    CHECK(told == EMFILE);
+    clock.advance(1s);
+    CHECK_FALSE(reactor.run_once(Duration{0}));
 }
 
 TEST_CASE("acceptor: works on a Unix socket, whose clients have no address",

@@ -10,6 +10,8 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <functional>
+#include <future>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -61,6 +63,24 @@ struct Watched {
     Pair pair = tcp_pair();
     FunctionTask task;
     Watch watch;
+};
+
+// Destroys itself when it runs, and then does what it is told.
+class Ending final : public eplb::Task {
+public:
+    Ending(std::unique_ptr<Ending>& self, std::function<Next()> then)
+        : self_{self}, then_{std::move(then)} {}
+
+    Next run() override {
+        const auto then = then_;
+        self_.reset();
+        return then();
+    }
+    void retire() override { FAIL("it is gone"); }
+
+private:
+    std::unique_ptr<Ending>& self_;
+    std::function<Next()> then_;
 };
 
 }  // namespace
@@ -281,6 +301,98 @@ TEST_CASE("reactor: a task may destroy one that ran before it in the same turn",
     reactor.schedule(second);
     turn(reactor);
     CHECK(first == nullptr);
+    CHECK_FALSE(turn(reactor));
+}
+
+TEST_CASE("reactor: a task may destroy itself inside its own run, whatever it returns",
+          "[reactor][reactor_loop]") {
+    ManualClock clock;
+    Reactor reactor{clock};
+    std::unique_ptr<Ending> task;
+    FunctionTask bystander;
+    for (const Next next : {Next::wait, Next::again, Next::done}) {
+        task = std::make_unique<Ending>(task, [next] { return next; });
+        const int before = bystander.runs();
+        reactor.schedule(*task);
+        reactor.schedule(bystander);
+        CHECK(turn(reactor));
+        CHECK(task == nullptr);
+        CHECK(bystander.runs() == before + 1);
+        CHECK_FALSE(turn(reactor));
+    }
+}
+
+TEST_CASE("reactor: a task may destroy itself and throw", "[reactor][reactor_loop]") {
+    ManualClock clock;
+    Reactor reactor{clock};
+    std::unique_ptr<Ending> task;
+    task = std::make_unique<Ending>(task, []() -> Next { throw std::runtime_error{"the last"}; });
+    reactor.schedule(*task);
+    CHECK_THROWS_WITH(turn(reactor), "the last");
+    CHECK(task == nullptr);
+    CHECK_FALSE(turn(reactor));
+}
+
+TEST_CASE("reactor: a task that runs within itself may be destroyed by the inner run",
+          "[reactor][reactor_loop]") {
+    class Nested final : public eplb::Task {
+    public:
+        Nested(Reactor& reactor, std::unique_ptr<Nested>& self, bool throws)
+            : reactor_{reactor}, self_{self}, throws_{throws} {}
+        Next run() override {
+            if (++depth_ == 1) {
+                reactor_.dispatch(*this);
+                return Next::again;  // of nobody
+            }
+            const bool throws = throws_;
+            self_.reset();
+            if (throws) throw std::runtime_error{"from inside"};
+            return Next::done;
+        }
+        void retire() override { FAIL("it is gone"); }
+
+    private:
+        Reactor& reactor_;
+        std::unique_ptr<Nested>& self_;
+        bool throws_;
+        int depth_ = 0;
+    };
+    ManualClock clock;
+    Reactor reactor{clock};
+    std::unique_ptr<Nested> task;
+    const bool throws = GENERATE(false, true);
+    task = std::make_unique<Nested>(reactor, task, throws);
+    reactor.schedule(*task);
+    if (throws) {
+        CHECK_THROWS_WITH(turn(reactor), "from inside");
+    } else {
+        CHECK(turn(reactor));
+    }
+    CHECK(task == nullptr);
+    CHECK_FALSE(turn(reactor));
+}
+
+TEST_CASE("reactor: what retire throws leaves the turn, and takes nobody with it",
+          "[reactor][reactor_loop]") {
+    class Thrower final : public eplb::Task {
+    public:
+        Next run() override {
+            ++runs;
+            return Next::done;
+        }
+        void retire() override { throw std::runtime_error{"out of retire"}; }
+        int runs = 0;
+    };
+    ManualClock clock;
+    Reactor reactor{clock};
+    Thrower thrower;
+    FunctionTask bystander;
+    reactor.schedule(thrower);
+    reactor.schedule(bystander);
+    CHECK_THROWS_WITH(turn(reactor), "out of retire");
+    CHECK(turn(reactor));
+    CHECK(thrower.runs == 1);
+    CHECK(bystander.runs() == 1);
     CHECK_FALSE(turn(reactor));
 }
 
@@ -530,6 +642,52 @@ TEST_CASE("reactor: two on one thread do not know of each other", "[reactor][rea
     CHECK_FALSE(turn(first));
     CHECK(turn(second));
     CHECK(task.runs() == 1);
+}
+
+TEST_CASE("reactor: two in two threads share nothing but what they post",
+          "[reactor][reactor_loop]") {
+    // Each counts down in its own thread, and every step is a letter of the other one.
+    struct Side {
+        explicit Side(Reactor*& own) : own_{own} {}
+        void live() {
+            Reactor reactor;
+            own_ = &reactor;
+            ready.set_value();
+            other_is_ready.get_future().get();
+            reactor.run();
+        }
+        Reactor*& own_;
+        std::promise<void> ready;
+        std::promise<void> other_is_ready;
+        int letters = 0;
+    };
+    constexpr int rounds = 1000;
+    Reactor* first_reactor = nullptr;
+    Reactor* second_reactor = nullptr;
+    Side first{first_reactor};
+    Side second{second_reactor};
+    std::thread first_thread{[&] { first.live(); }};
+    std::thread second_thread{[&] { second.live(); }};
+    first.ready.get_future().get();
+    second.ready.get_future().get();
+    std::function<void()> to_first;
+    std::function<void()> to_second;
+    to_first = [&] {
+        if (++first.letters < rounds) return second_reactor->post(to_second);
+        second_reactor->post([&] { second_reactor->stop(); });
+        first_reactor->stop();
+    };
+    to_second = [&] {
+        ++second.letters;
+        first_reactor->post(to_first);
+    };
+    first_reactor->post(to_first);
+    first.other_is_ready.set_value();
+    second.other_is_ready.set_value();
+    first_thread.join();
+    second_thread.join();
+    CHECK(first.letters == rounds);
+    CHECK(second.letters == rounds - 1);
 }
 
 TEST_CASE("reactor: one may be turned from within a task of another", "[reactor][reactor_loop]") {

@@ -5,6 +5,8 @@
 #include "support/process.hpp"
 
 #include <csignal>
+#include <initializer_list>
+#include <memory>
 #include <optional>
 #include <stdexcept>
 #include <system_error>
@@ -124,6 +126,31 @@ TEST_CASE("signals: a handler that throws does not lose the next signal", "[reac
     CHECK_THROWS_WITH(reactor.run_once(Duration{0}), "out of a handler");
     reactor.run_once(Duration{0});
     CHECK(seen == std::vector{SIGUSR1, SIGUSR2});
+}
+
+TEST_CASE("signals: a handler may destroy the watch, and what it holds itself",
+          "[reactor][signals]") {
+    const Harmless harmless;
+    const eplb::test::DescriptorCheck descriptors;
+    {
+        ManualClock clock;
+        Reactor reactor{clock};
+        std::optional<SignalWatch> watch;
+        std::vector<int> seen;
+        const auto witness = std::make_shared<int>(1);
+        watch.emplace(reactor, std::initializer_list<int>{SIGUSR1, SIGUSR2},
+                      [&, witness](int signal) {
+                          seen.push_back(signal);
+                          watch.reset();
+                          CHECK(*witness == 1);  // what runs is still there
+                      });
+        ::raise(SIGUSR1);
+        CHECK(reactor.run_once(Duration{0}));
+        CHECK(seen == std::vector{SIGUSR1});
+        CHECK(witness.use_count() == 1);
+        CHECK_FALSE(reactor.run_once(Duration{0}));
+    }
+    CHECK(descriptors.leaked() == 0);
 }
 
 TEST_CASE("signals: they are blocked while it lives, and the mask is restored",
