@@ -1,5 +1,6 @@
 #pragma once
 
+#include "eplb/export.hpp"
 #include "eplb/pipe.hpp"
 #include "eplb/watch.hpp"
 
@@ -20,7 +21,7 @@ enum class RelayMode : std::uint8_t {
 
 /// What all flows of one thread share: the pipe pool, the scratch buffer, and whether the kernel
 /// lets us splice at all. Outlives its flows.
-class RelayContext {
+class EPLB_API RelayContext {
 public:
     struct Options {
         RelayMode mode = RelayMode::automatic;
@@ -30,10 +31,13 @@ public:
         std::size_t pipe_bytes = 256 * 1024;
         /// What a flow may move before others get their turn; overshot by at most one pipeful.
         std::size_t turn_bytes = 256 * 1024;
-        /// Told the errno, once, when splice(2) turned out not to be allowed or not to be there.
+        /// Told the errno, once, when splice(2) turned out not to be allowed or not to be there. In
+        /// the middle of a flow: must neither throw nor destroy a flow.
         std::function<void(int error)> on_splice_refused;
     };
 
+    /// With the defaults of Options.
+    RelayContext() : RelayContext(Options{}) {}
     explicit RelayContext(Options options, DescriptorBudget* budget = nullptr);
 
     [[nodiscard]] PipePool& pipes() noexcept { return pipes_; }
@@ -70,7 +74,7 @@ private:
 ///
 /// Both sockets are nonblocking. Belongs to the thread of the watches; the data path neither throws
 /// nor logs.
-class Flow {
+class EPLB_API Flow {
 public:
     enum class State : std::uint8_t {
         blocked,             ///< only a new edge can help

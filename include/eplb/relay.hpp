@@ -1,6 +1,7 @@
 #pragma once
 
 #include "eplb/clock.hpp"
+#include "eplb/export.hpp"
 #include "eplb/fd.hpp"
 #include "eplb/flow.hpp"
 #include "eplb/task.hpp"
@@ -48,7 +49,7 @@ enum class EndReason : std::uint8_t {
 };
 
 /// "client_fin" and so on.
-[[nodiscard]] std::string_view to_string(EndReason reason) noexcept;
+[[nodiscard]] EPLB_API std::string_view to_string(EndReason reason) noexcept;
 
 struct RelayTimeouts {
     /// No byte in either direction for so long ends it; zero: never.
@@ -81,9 +82,10 @@ class Duplex;
 /// on. A reset becomes a reset, after what was received before it. Running into a timeout resets
 /// both, so that neither peer takes a cut stream for a whole one. Belongs to the thread of its
 /// reactor. Destroying it early closes both sockets.
-class Relay final : public Task {
+class EPLB_API Relay final : public Task {
 public:
-    /// Called once, when it is over and both sockets are closed; may destroy the relay.
+    /// Called once, when it is over and both sockets are closed. May do anything, also destroy the
+    /// relay, and may throw: the exception leaves Reactor::run_once().
     using Handler = std::function<void(const RelayResult&)>;
 
     /// `client` and `server` are connected, nonblocking stream sockets. `context` outlives the
@@ -93,7 +95,7 @@ public:
     ~Relay();
 
     Next run() override;
-    void retire() noexcept override;
+    void retire() override;
 
 private:
     RelayTimeouts timeouts_;

@@ -18,6 +18,13 @@ int to_seconds(Duration duration) noexcept {
 
 }  // namespace
 
+bool is_internet_socket(const Fd& fd) noexcept {
+    sockaddr_storage raw{};
+    socklen_t length = sizeof raw;
+    return sys::local_address(fd.get(), raw, length) == 0 &&
+           (raw.ss_family == AF_INET || raw.ss_family == AF_INET6);
+}
+
 void set_no_delay(const Fd& fd) noexcept {
     static_cast<void>(sys::set_option(fd.get(), IPPROTO_TCP, TCP_NODELAY, 1));
 }

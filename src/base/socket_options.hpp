@@ -5,6 +5,9 @@
 
 namespace eplb {
 
+/// Not of a Unix socket, however it came to be. One getsockname(2).
+[[nodiscard]] bool is_internet_socket(const Fd& fd) noexcept;
+
 /// An option that the kernel did not take.
 struct OptionFailure {
     int error = 0;  ///< 0: none

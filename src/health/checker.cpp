@@ -5,6 +5,7 @@
 #include "base/socket_options.hpp"
 #include "base/sys.hpp"
 #include "eplb/reactor.hpp"
+#include "reactor/connecting.hpp"
 
 #include <algorithm>
 #include <array>
@@ -188,20 +189,10 @@ void Checker::check_connection() {
         if (timer_.take_fired()) time_out();
         return;
     }
-    int error = 0;
-    // Of a connection that stands the kernel reports EPOLLOUT alone.
-    if (watch_.hung_up()) error = sys::take_error(watch_.fd());
-    if (error == 0 && watch_.failed()) error = ECONNABORTED;
-    if (error == 0 && is_connected_to_itself()) error = ECONNREFUSED;
+    int error = take_connect_error(watch_);
+    if (error == 0 && is_connected_to_itself(fd_, target_)) error = ECONNREFUSED;
     if (error == 0) return connected();
     broken("connect", error);
-}
-
-bool Checker::is_connected_to_itself() const noexcept {
-    if (target_.is_unix()) return false;
-    sockaddr_storage raw{};
-    socklen_t length = sizeof raw;
-    return sys::local_address(fd_.get(), raw, length) == 0 && Address::from(raw, length) == target_;
 }
 
 void Checker::connected() {

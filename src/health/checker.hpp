@@ -111,7 +111,6 @@ private:
     [[nodiscard]] Failure prepare_socket();
     [[nodiscard]] const Address* next_source() noexcept;
     void check_connection();
-    [[nodiscard]] bool is_connected_to_itself() const noexcept;
     void connected();
     void talk();
     void flush() noexcept;

@@ -1,6 +1,6 @@
 #include "eplb/relay.hpp"
 
-#include "eplb/acceptor.hpp"
+#include "base/socket_options.hpp"
 #include "eplb/reactor.hpp"
 #include "proxy/duplex.hpp"
 
@@ -56,19 +56,14 @@ Relay::Relay(Reactor& reactor, RelayContext& context, Fd client, Fd server, Rela
             throw fmt::system_error(error, "cannot watch a socket");
         }
     }
-    const auto is_tcp = [](const Duplex::Side& side) {
-        // Not !is_unix(): a Unix socket that only connected has no name, and so no family, here.
-        const int family = local_address(side.fd).family();
-        return family == AF_INET || family == AF_INET6;
-    };
-    duplex_->begin(is_tcp(duplex_->client), is_tcp(duplex_->server));
+    duplex_->begin(is_internet_socket(duplex_->client.fd), is_internet_socket(duplex_->server.fd));
 }
 
 Relay::~Relay() = default;
 
 Next Relay::run() { return duplex_->step(); }
 
-void Relay::retire() noexcept {
+void Relay::retire() {
     const RelayResult result{duplex_->reason(), duplex_->bytes_up(), duplex_->bytes_down()};
     // The handler may destroy the relay, and itself with it.
     const Handler on_end = std::move(on_end_);

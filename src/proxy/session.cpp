@@ -5,6 +5,7 @@
 #include "base/sys.hpp"
 #include "eplb/reactor.hpp"
 #include "proxy/service.hpp"
+#include "reactor/connecting.hpp"
 
 #include <array>
 #include <cerrno>
@@ -323,10 +324,9 @@ Next Session::check_connection() noexcept {
     // A backend that has answered did so in time, even if it is we who are late to look.
     int error = 0;
     if (server.writable()) {
-        // Of a connection that stands the kernel reports EPOLLOUT alone.
-        if (server.hung_up()) error = sys::take_error(server.fd());
-        if (error == 0 && server.failed()) error = ECONNABORTED;
-        if (error == 0 && is_connected_to_itself()) {
+        error = take_connect_error(server);
+        if (error == 0 && service().may_connect_to_itself(*backend_.get()) &&
+            is_connected_to_itself(duplex_.server.fd, backend_.get()->address())) {
             // Closed with a FIN, it would keep the backend's own port in TIME-WAIT.
             sys::reset_on_close(server.fd());
             error = ECONNREFUSED;
@@ -339,15 +339,6 @@ Next Session::check_connection() noexcept {
     }
     attempt_failed(error);
     return connect_to_next();
-}
-
-bool Session::is_connected_to_itself() const noexcept {
-    const Backend& backend = *backend_.get();
-    if (!service().may_connect_to_itself(backend)) return false;
-    sockaddr_storage raw{};
-    socklen_t length = sizeof raw;
-    return sys::local_address(duplex_.server.fd.get(), raw, length) == 0 &&
-           Address::from(raw, length) == backend.address();
 }
 
 Next Session::connected() noexcept {

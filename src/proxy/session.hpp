@@ -140,7 +140,6 @@ private:
     [[nodiscard]] int start_connecting(const Backend& backend) noexcept;
     [[nodiscard]] int prepare_socket(const Address& backend) noexcept;
     Next check_connection() noexcept;
-    [[nodiscard]] bool is_connected_to_itself() const noexcept;
     Next connected() noexcept;
     Next starve(int error) noexcept;
     void provided() noexcept;

@@ -9,6 +9,7 @@
 #include <optional>
 #include <random>
 #include <set>
+#include <stdexcept>
 #include <string>
 #include <system_error>
 #include <vector>
@@ -492,6 +493,29 @@ TEST_CASE("relay: both sockets are closed when the handler is called", "[proxy][
     REQUIRE(loop.until([&] { return in_handler != 0; }));
     CHECK(in_handler == before - 4);
     REQUIRE(loop.settle());  // a relay that is over may stay where it is
+}
+
+TEST_CASE("relay: its handler may throw, and the reactor goes on", "[proxy][relay]") {
+    eplb::ManualClock clock;
+    eplb::Reactor reactor{clock};
+    RelayContext context;
+    Pair to_client = eplb::test::tcp_pair();
+    Pair to_server = eplb::test::tcp_pair();
+    const bool destroys = GENERATE(false, true);
+    std::optional<Relay> relay;
+    relay.emplace(reactor, context, std::move(to_client.far), std::move(to_server.near),
+                  eplb::RelayTimeouts{}, [&](const RelayResult&) {
+                      if (destroys) relay.reset();
+                      throw std::runtime_error{"out of a handler"};
+                  });
+    to_client.near.reset();
+    to_server.far.reset();
+    CHECK_THROWS_WITH(
+        [&] {
+            for (int turns = 0; turns < 10; ++turns) reactor.run_once(Duration{0});
+        }(),
+        "out of a handler");
+    CHECK_FALSE(reactor.run_once(Duration{0}));
 }
 
 TEST_CASE("relay: may be made without a handler", "[proxy][relay]") {

@@ -1,0 +1,48 @@
+#pragma once
+
+#include "eplb/address.hpp"
+#include "eplb/clock.hpp"
+#include "eplb/export.hpp"
+#include "eplb/fd.hpp"
+#include "eplb/socket_options.hpp"
+
+#include <functional>
+#include <memory>
+
+namespace eplb {
+
+class Reactor;
+
+struct ConnectOptions {
+    /// How long the peer may take to answer. Zero: as long as the kernel tries, about two minutes
+    /// (tcp_syn_retries, tcp(7)).
+    Duration timeout = std::chrono::seconds{10};
+    SocketOptions socket;
+};
+
+/// Connects to an address, and hands the socket on.
+///
+/// Belongs to the thread of its reactor, which outlives it. Destroying it early gives up, and calls
+/// nobody.
+class EPLB_API Connector final {
+public:
+    /// `socket` is connected, nonblocking and close-on-exec; or not valid, and `error` says why:
+    /// ECONNREFUSED, EHOSTUNREACH and the like, connect(2); ETIMEDOUT, also for our own timeout;
+    /// EMFILE and the like of this machine.
+    ///
+    /// Called once, in a later turn. May do anything, also destroy the connector, and may throw: the
+    /// exception leaves Reactor::run_once().
+    using Handler = std::function<void(Fd socket, int error)>;
+
+    /// Begins at once. Throws nothing but std::bad_alloc: what is wrong is told to `on_end`.
+    Connector(Reactor& reactor, const Address& to, Handler on_end, ConnectOptions options = {});
+    ~Connector();
+    Connector(const Connector&) = delete;
+    Connector& operator=(const Connector&) = delete;
+
+private:
+    class Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace eplb

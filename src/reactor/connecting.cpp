@@ -1,0 +1,25 @@
+#include "reactor/connecting.hpp"
+
+#include "base/sys.hpp"
+
+#include <cerrno>
+
+namespace eplb {
+
+int take_connect_error(const Watch& watch) noexcept {
+    // Of a connection that stands the kernel reports EPOLLOUT alone.
+    if (watch.hung_up()) {
+        if (const int error = sys::take_error(watch.fd())) return error;
+    }
+    return watch.failed() ? ECONNABORTED : 0;
+}
+
+bool is_connected_to_itself(const Fd& socket, const Address& target) noexcept {
+    if (target.is_unix()) return false;
+    sockaddr_storage raw{};
+    socklen_t length = sizeof raw;
+    return sys::local_address(socket.get(), raw, length) == 0 &&
+           Address::from(raw, length) == target;
+}
+
+}  // namespace eplb

@@ -1,0 +1,94 @@
+#include "eplb/connector.hpp"
+
+#include "base/socket_options.hpp"
+#include "base/sys.hpp"
+#include "eplb/reactor.hpp"
+#include "eplb/task.hpp"
+#include "eplb/timer.hpp"
+#include "eplb/watch.hpp"
+#include "reactor/connecting.hpp"
+
+#include <cerrno>
+#include <utility>
+
+namespace eplb {
+
+class EPLB_LOCAL Connector::Impl final : public Task {
+public:
+    Impl(Reactor& reactor, const Address& to, Handler on_end, ConnectOptions options)
+        : to_{to},
+          options_{std::move(options)},
+          watch_{reactor, *this},
+          timer_{reactor, *this},
+          on_end_{std::move(on_end)} {
+        error_ = begin();
+        if (error_ != EINPROGRESS) {
+            reactor.schedule(*this);
+        } else if (options_.timeout > Duration{0}) {
+            timer_.start(options_.timeout);
+        }
+    }
+
+    Next run() override {
+        if (error_ == EINPROGRESS) error_ = look();
+        return error_ == EINPROGRESS ? Next::wait : Next::done;
+    }
+
+    void retire() override {
+        watch_.detach();
+        timer_.cancel();
+        if (error_ != 0) socket_.reset();
+        // The handler may destroy us, and itself with us.
+        const Handler on_end = std::exchange(on_end_, {});
+        if (on_end) on_end(std::move(socket_), error_);
+    }
+
+private:
+    // 0: connected. EINPROGRESS: the watch will tell.
+    [[nodiscard]] int begin() noexcept {
+        const int fd = sys::socket(to_.family());
+        if (fd < 0) return -fd;
+        socket_.reset(fd);
+        if (!to_.is_unix()) {
+            if (options_.socket.no_delay) set_no_delay(socket_);
+            set_keepalive(socket_, options_.socket.keepalive);
+            if (const OptionFailure failure = set_route(socket_, options_.socket, to_.family()))
+                return failure.error;
+        }
+        sockaddr_storage raw{};
+        const socklen_t length = to_.to_sockaddr(raw);
+        const int result = sys::connect(fd, raw, length);
+        if (result != EINPROGRESS) return result == 0 ? checked() : result;
+        // Not before: epoll(7) reports a hang-up for a socket that was never connected.
+        if (const int error = watch_.attach(fd)) return error;
+        return EINPROGRESS;
+    }
+
+    // Who has answered did so in time, even if it is we who are late to look.
+    [[nodiscard]] int look() noexcept {
+        if (!watch_.writable()) return timer_.take_fired() ? ETIMEDOUT : EINPROGRESS;
+        if (const int error = take_connect_error(watch_)) return error;
+        return checked();
+    }
+
+    [[nodiscard]] int checked() noexcept {
+        if (!is_connected_to_itself(socket_, to_)) return 0;
+        // Closed with a FIN, it would keep the peer's own port in TIME-WAIT.
+        sys::reset_on_close(socket_.get());
+        return ECONNREFUSED;
+    }
+
+    Address to_;
+    ConnectOptions options_;
+    Fd socket_;
+    Watch watch_;
+    Timer timer_;
+    Handler on_end_;
+    int error_ = EINPROGRESS;
+};
+
+Connector::Connector(Reactor& reactor, const Address& to, Handler on_end, ConnectOptions options)
+    : impl_{std::make_unique<Impl>(reactor, to, std::move(on_end), std::move(options))} {}
+Connector::~Connector() = default;
+
+}  // namespace eplb

@@ -1,0 +1,57 @@
+#include "eplb/stream.hpp"
+
+#include "base/socket_options.hpp"
+#include "base/sys.hpp"
+
+#include <fmt/format.h>
+#include <utility>
+
+namespace eplb {
+
+Stream::Stream(Reactor& reactor, Task& task, Fd socket)
+    : socket_{std::move(socket)},
+      short_read_is_proof_{is_internet_socket(socket_)},
+      watch_{reactor, task} {
+    if (const int error = watch_.attach(socket_.get())) {
+        throw fmt::system_error(error, "cannot watch a socket");
+    }
+}
+
+Stream::Result Stream::receive(std::span<std::byte> buffer) noexcept {
+    if (!watch_.readable()) return {Status::blocked};
+    const sys::IoResult got = sys::recv(socket_.get(), buffer);
+    switch (got.status) {
+    case sys::Io::moved:
+        if (got.bytes < buffer.size() && short_read_is_proof_ && !watch_.hung_up() &&
+            !watch_.urgent())
+            watch_.clear_readable();
+        return {Status::moved, got.bytes};
+    case sys::Io::would_block: watch_.clear_readable(); return {Status::blocked};
+    case sys::Io::eof: return {Status::ended};
+    case sys::Io::error: break;
+    }
+    return {Status::failed, 0, got.error};
+}
+
+Stream::Result Stream::send(std::span<const std::byte> bytes) noexcept {
+    if (!watch_.writable()) return {Status::blocked};
+    const sys::IoResult sent = sys::send(socket_.get(), bytes);
+    switch (sent.status) {
+    case sys::Io::moved: return {Status::moved, sent.bytes};
+    case sys::Io::would_block: watch_.clear_writable(); return {Status::blocked};
+    case sys::Io::eof:  // send(2) says 0 for nothing alone
+    case sys::Io::error: break;
+    }
+    return {Status::failed, 0, sent.error};
+}
+
+void Stream::finish() noexcept { sys::shutdown_write(socket_.get()); }
+
+void Stream::reset_on_close() noexcept { sys::reset_on_close(socket_.get()); }
+
+Fd Stream::release() noexcept {
+    watch_.detach();
+    return std::move(socket_);
+}
+
+}  // namespace eplb
