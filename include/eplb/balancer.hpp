@@ -3,6 +3,7 @@
 #include "eplb/address.hpp"
 #include "eplb/backend.hpp"
 #include "eplb/clock.hpp"
+#include "eplb/export.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -50,14 +51,17 @@ private:
 /// picks can be tested as a table. Policies derive from it. Each worker has a balancer of its own
 /// for every service, and one more for the backups: it belongs to one thread, but what it reads of
 /// a backend may change between two reads.
-class Balancer {
+class EPLB_API Balancer {
 public:
     virtual ~Balancer() = default;
 
     /// Called before the first pick, and whenever the set of backends, or a weight, changed:
     /// candidates will be some of `backends`, which all have a weight above 0. The place to
-    /// allocate, and to build tables.
-    virtual void prepare(std::span<Backend* const> backends) { static_cast<void>(backends); }
+    /// allocate, and to build tables: while clients are being served, so without memory for them
+    /// the process ends, as it does elsewhere.
+    virtual void prepare(std::span<Backend* const> backends) noexcept {
+        static_cast<void>(backends);
+    }
 
     /// One of `candidates`, which are not empty. They may take a session: those that are down, full,
     /// or were tried for this client are not among them. Never allocates.
@@ -68,9 +72,9 @@ public:
 /// Each in turn, in proportion to the weights, and smoothly: 5:1:1 gives a a b a c a a, not a a a a
 /// a b c. The algorithm is nginx's: everybody gains their weight, the richest is picked and pays
 /// the total. O(candidates) per pick.
-class RoundRobin final : public Balancer {
+class EPLB_API RoundRobin final : public Balancer {
 public:
-    void prepare(std::span<Backend* const> backends) override;
+    void prepare(std::span<Backend* const> backends) noexcept override;
     [[nodiscard]] Backend* pick(const Candidates& candidates, const Address& client,
                                 TimePoint now) noexcept override;
     /// For a policy that finds several equally good: whose turn it is among them.
@@ -111,6 +115,6 @@ enum class Balance : std::uint8_t {
 };
 
 /// Two balancers with the same `seed` draw the same; those that draw nothing do not use it.
-[[nodiscard]] std::unique_ptr<Balancer> make_balancer(Balance policy, std::uint64_t seed);
+[[nodiscard]] EPLB_API std::unique_ptr<Balancer> make_balancer(Balance policy, std::uint64_t seed);
 
 }  // namespace eplb

@@ -33,7 +33,7 @@ struct UnixOwner {
 
 struct BackendConfig {
     Address address;
-    std::string name;  ///< for logs; empty: the address
+    std::string name{};  ///< for logs; empty: the address
     std::uint32_t weight = 1;
     bool backup = false;                ///< gets sessions only while no other backend is usable
     std::uint32_t max_connections = 0;  ///< sessions at a time; 0: no limit
@@ -124,8 +124,9 @@ struct ServiceConfig {
     Duration queue_timeout = std::chrono::seconds{5};
     WhenAllDown when_all_down = WhenAllDown::try_all;
     Balance balance = Balance::round_robin;
-    /// If set, makes the balancers instead, one for each worker and for primaries and backups;
-    /// called on any worker's thread.
+    /// If set, makes the balancers instead: two for each worker, for primaries and for backups,
+    /// whenever a configuration is applied, on the proxy's thread. What it throws leaves the
+    /// constructor of Proxy or Proxy::apply(), and nothing has changed; it must not return nullptr.
     std::function<std::unique_ptr<Balancer>()> make_balancer;
     /// A backend to which so many clients in a row could not connect gets none for
     /// `ejection_time`, twice as long the next time, and so on up to `max_ejection_time`, until it

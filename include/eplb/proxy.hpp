@@ -2,6 +2,7 @@
 
 #include "eplb/backend.hpp"
 #include "eplb/config.hpp"
+#include "eplb/export.hpp"
 #include "eplb/relay.hpp"
 
 #include <cstddef>
@@ -56,16 +57,21 @@ struct SessionSummary {
     const Address* proxy = nullptr;
 };
 
-/// Whoever wants to know. Called in the middle of things: must not throw, and must neither destroy
-/// nor drain the proxy. Called on the thread of the worker that it is about: with one worker that
-/// is the reactor's; with several, calls come from several threads at once.
-class ProxyObserver {
+/// Whoever wants to know. Called in the middle of things, so it must not throw. It may call anything
+/// of the proxy but apply(), and may destroy it.
+///
+/// Called on the thread of the worker that it is about: with one worker that is the reactor's. With
+/// several, calls come from several threads at once, and only those on the reactor's may touch the
+/// proxy; others can Reactor::post().
+class EPLB_API ProxyObserver {
 public:
     virtual ~ProxyObserver() = default;
     /// Something an operator should know of that no single session can tell.
     virtual void on_event(LogLevel level, std::string_view message) noexcept = 0;
     virtual void on_session_start(const SessionStart& start) noexcept { static_cast<void>(start); }
-    virtual void on_session_end(const SessionSummary& summary) noexcept = 0;
+    virtual void on_session_end(const SessionSummary& summary) noexcept {
+        static_cast<void>(summary);
+    }
 };
 
 /// What a proxy knows of a backend at some moment.
@@ -96,13 +102,15 @@ struct ProxyStats {
 /// further reactors with a thread each, which it starts and ends itself. Belongs to the thread of
 /// the reactor it is given, which outlives it, as does the observer. That reactor has to turn while
 /// the proxy lives; destroying the proxy waits for the other threads.
-class Proxy {
+class EPLB_API Proxy {
 public:
     /// Opens every listener, or throws and leaves nothing open: std::system_error (cannot listen),
     /// std::invalid_argument (a configuration that makes no sense, like a backend that is our own
     /// listener), std::runtime_error (more connections than the process has descriptors for).
     Proxy(Reactor& reactor, const Config& config, ProxyObserver& observer);
-    /// Resets the sessions that are left.
+    /// Resets the sessions that are left, and tells the observer of their ends. Within a call of the
+    /// observer: from then on nobody is told anything, and sessions and listening sockets go in the
+    /// reactor's next turn. What a custom Balancer looks at has to stay until then.
     ~Proxy();
     Proxy(const Proxy&) = delete;
     Proxy& operator=(const Proxy&) = delete;
@@ -113,8 +121,9 @@ public:
     /// `workers` and `busy_poll` stay as they were.
     ///
     /// Throws as the constructor does, and then nothing has changed. `on_applied` comes in a later
-    /// turn, when all workers work by the new configuration; until then, and once the proxy drains,
-    /// nobody may call it again.
+    /// turn, when all workers work by the new configuration; until then, once the proxy drains, and
+    /// from within a call of the observer, std::logic_error is thrown. `on_applied` may throw: the
+    /// exception leaves Reactor::run_once().
     void apply(const Config& config, std::function<void()> on_applied = {});
     /// The configuration that was applied last.
     [[nodiscard]] const Config& config() const noexcept;
@@ -127,7 +136,8 @@ public:
 
     /// Closes the listeners, after accepting what their backlogs hold, and calls `on_drained` when
     /// the last session is over; those that are left after `timeout` (zero: never) are reset first.
-    /// `on_drained` comes in a turn of its own, with the number of sessions that had to be reset.
+    /// `on_drained` comes in a turn of its own, with the number of sessions that had to be reset. It
+    /// may destroy the proxy, and may throw: the exception leaves Reactor::run_once().
     void drain(Duration timeout, std::function<void(std::size_t reset_sessions)> on_drained);
     /// The same; each service's sessions have the service's `drain_timeout`.
     void drain(std::function<void(std::size_t reset_sessions)> on_drained);

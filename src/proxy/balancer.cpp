@@ -23,7 +23,7 @@ public:
 }  // namespace
 
 // What they have saved up stays theirs when others come and go.
-void RoundRobin::prepare(std::span<Backend* const> backends) {
+void RoundRobin::prepare(std::span<Backend* const> backends) noexcept {
     for (const Backend* const backend : backends)
         credit_.resize(std::max(credit_.size(), backend->index() + 1), 0);
 }

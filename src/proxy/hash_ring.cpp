@@ -17,7 +17,7 @@ std::uint32_t position_of(std::uint64_t hash) { return static_cast<std::uint32_t
 
 }  // namespace
 
-void HashRing::prepare(std::span<Backend* const> backends) {
+void HashRing::prepare(std::span<Backend* const> backends) noexcept {
     std::vector<Identity> owners = identities_of(backends);
     const bool as_before = are_alike(owners, owners_);
     owners_ = std::move(owners);

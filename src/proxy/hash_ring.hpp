@@ -18,7 +18,7 @@ public:
     /// Of all of them; but nobody has less than one.
     static constexpr std::uint64_t most_points = 131'072;
 
-    void prepare(std::span<Backend* const> backends) override;
+    void prepare(std::span<Backend* const> backends) noexcept override;
 
     /// Who has sessions is counted over the candidates: what the others had is to be taken over.
     [[nodiscard]] Backend* pick(const Candidates& candidates, const Address& client,

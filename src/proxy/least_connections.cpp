@@ -4,7 +4,7 @@
 
 namespace eplb {
 
-void LeastConnections::prepare(std::span<Backend* const> backends) {
+void LeastConnections::prepare(std::span<Backend* const> backends) noexcept {
     turns_.prepare(backends);
     tied_.clear();
     tied_.reserve(backends.size());

@@ -17,7 +17,7 @@ constexpr std::uint64_t seed_of_step = 2;
 
 }  // namespace
 
-void Maglev::prepare(std::span<Backend* const> backends) {
+void Maglev::prepare(std::span<Backend* const> backends) noexcept {
     std::vector<Identity> owners = identities_of(backends);
     const bool as_before = are_alike(owners, owners_);
     owners_ = std::move(owners);

@@ -4,6 +4,7 @@
 #include "proxy/drain.hpp"
 #include "proxy/limits.hpp"
 #include "proxy/listener_conflicts.hpp"
+#include "proxy/observer_gate.hpp"
 #include "proxy/retirement.hpp"
 #include "proxy/roster.hpp"
 #include "proxy/shortage_report.hpp"
@@ -13,7 +14,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cassert>
 #include <cstring>
 #include <exception>
 #include <fmt/format.h>
@@ -43,15 +43,15 @@ Limits limits_of(const Config& config, std::size_t workers) {
 
 }  // namespace
 
-class Proxy::Impl {
+class EPLB_LOCAL Proxy::Impl {
 public:
     Impl(Reactor& reactor, const Config& config, ProxyObserver& observer)
         : reactor_{reactor},
           observer_{observer},
           limits_{limits_of(config, config.workers)},
           budget_{limits_.descriptors, limits_.sessions, [this] { on_room(); }},
-          shortages_{observer} {
-        Roster::Draft draft = roster_.draft(config);
+          shortages_{observer_} {
+        Roster::Draft draft = roster_.draft(config, config.workers);
         first_ = std::make_unique<Worker>(reactor, 0, shared_);
         workers_.push_back(first_.get());
         for (std::size_t i = 1; i < config.workers; ++i) {
@@ -84,13 +84,26 @@ public:
         stop_workers();
     }
 
+    /// Whether the observer is being told something: some worker, or the supervisor, is in the middle
+    /// of things.
+    [[nodiscard]] bool is_telling() const noexcept { return observer_.telling(); }
+    /// Destroys `impl` in the reactor's next turn, and has the observer told nothing more. Whoever
+    /// tells it right now finds everything in its place when it returns.
+    static void end_later(std::unique_ptr<Impl> impl) {
+        impl->part_from_threads();
+        impl->observer_.shut();
+        Reactor& reactor = impl->reactor_;
+        // Shared only because std::function wants to be copied.
+        reactor.post([doomed = std::shared_ptr<Impl>{std::move(impl)}] {});
+    }
+
     Impl(const Impl&) = delete;
     Impl& operator=(const Impl&) = delete;
 
     void apply(const Config& config, std::function<void()> on_applied) {
-        assert(!applying_ && !draining_);
+        reject_untimely_apply();
         const Limits limits = limits_of(config, workers_.size());
-        auto draft = std::make_shared<Roster::Draft>(roster_.draft(config));
+        auto draft = std::make_shared<Roster::Draft>(roster_.draft(config, workers_.size()));
         reject_what_takes_a_restart(*draft);
         auto opened = std::make_shared<Opened>(open_sockets(*draft));
         // Nothing fails from here on.
@@ -128,7 +141,8 @@ public:
         // What they accept is counted before anybody asks how many are left; the socket that one
         // hands to another is in that one's letters before the answer is in ours.
         closing_ = true;
-        broadcast([](Worker& worker) { worker.close_listeners(); }, [this] { on_closed(); });
+        if (!is_telling()) return close_listeners();
+        first_->post([this](Worker&) { close_listeners(); });  // an accept may be under way
     }
 
     void drain(std::function<void(std::size_t)> on_drained) {
@@ -227,6 +241,17 @@ private:
         }
     }
 
+    // The first one goes on, and knows of no other.
+    void part_from_threads() noexcept {
+        first_->set_peers({});
+        stopping_ = true;
+        for (const auto& thread : threads_) {
+            thread->call([](Worker& worker) { worker.part(); });
+        }
+        threads_.clear();
+        workers_.resize(1);
+    }
+
     // Nobody accepts, so nobody hands a socket over; then nobody tells of room; then they may go,
     // in any order.
     void stop_workers() noexcept {
@@ -240,6 +265,13 @@ private:
     }
 
     // --- listeners
+
+    // Programs around us are built without our asserts.
+    void reject_untimely_apply() const {
+        if (applying_) throw std::logic_error("apply: another configuration is being applied");
+        if (draining_) throw std::logic_error("apply: the proxy is being drained");
+        if (is_telling()) throw std::logic_error("apply: called from within the observer");
+    }
 
     // The old socket is open until the new one is, and only one of the two can be.
     void reject_what_takes_a_restart(const Roster::Draft& draft) const {
@@ -404,6 +436,10 @@ private:
         if (std::exchange(reset_when_closed_, false)) reset_sessions();
     }
 
+    void close_listeners() {
+        broadcast([](Worker& worker) { worker.close_listeners(); }, [this] { on_closed(); });
+    }
+
     void begin_drain() {
         drain_ = std::make_unique<Drain>(
             reactor_, observer_, deadline_,
@@ -448,7 +484,7 @@ private:
     }
 
     Reactor& reactor_;
-    ProxyObserver& observer_;
+    ObserverGate observer_;
     Limits limits_;
     DescriptorBudget budget_;
     ShortageReport shortages_;
@@ -491,7 +527,9 @@ private:
 
 Proxy::Proxy(Reactor& reactor, const Config& config, ProxyObserver& observer)
     : impl_{std::make_unique<Impl>(reactor, config, observer)} {}
-Proxy::~Proxy() = default;
+Proxy::~Proxy() {
+    if (impl_ && impl_->is_telling()) Impl::end_later(std::move(impl_));
+}
 
 void Proxy::apply(const Config& config, std::function<void()> on_applied) {
     impl_->apply(config, std::move(on_applied));

@@ -76,6 +76,25 @@ ListenOptions listen_options(const ServiceConfig& service) {
     return options;
 }
 
+std::unique_ptr<Balancer> make_custom_balancer(const ServiceConfig& service) {
+    std::unique_ptr<Balancer> balancer = service.make_balancer();
+    if (balancer == nullptr) {
+        throw std::invalid_argument(
+            fmt::format("make_balancer of service \"{}\" made none", service.name));
+    }
+    return balancer;
+}
+
+// All of them now, when a failure can still be told.
+std::shared_ptr<CustomBalancers> make_custom_balancers(const ServiceConfig& service,
+                                                       std::size_t workers) {
+    if (!service.make_balancer) return nullptr;
+    auto made = std::make_shared<CustomBalancers>();
+    for (std::size_t i = 0; i < workers; ++i)
+        made->of_workers.push_back({make_custom_balancer(service), make_custom_balancer(service)});
+    return made;
+}
+
 bool has_service(const Generation& generation, std::uint32_t id) {
     return std::ranges::any_of(generation.services,
                                [id](const auto& spec) { return spec->id == id; });
@@ -83,7 +102,7 @@ bool has_service(const Generation& generation, std::uint32_t id) {
 
 }  // namespace
 
-Roster::Draft Roster::draft(const Config& config) const {
+Roster::Draft Roster::draft(const Config& config, std::size_t workers) const {
     reject_conflicting_listeners(config);
     reject_loops(config);
     reject_bad_backends(config);
@@ -101,7 +120,7 @@ Roster::Draft Roster::draft(const Config& config) const {
         spec->retries = service.retries;
         spec->when_all_down = service.when_all_down;
         spec->balance = service.balance;
-        spec->make_balancer = service.make_balancer;
+        spec->custom_balancers = make_custom_balancers(service, workers);
         spec->eject_after = service.eject_after;
         spec->rebalance = service.rebalance;
         spec->rebalance_idle = service.rebalance_idle;

@@ -4,6 +4,7 @@
 #include "eplb/proxy.hpp"
 #include "proxy/service_spec.hpp"
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -65,8 +66,9 @@ public:
     /// `on_room` is what the ServiceLimits of the roster's services is to call.
     explicit Roster(std::function<void()> on_room = {}) : on_room_{std::move(on_room)} {}
 
-    /// Throws std::invalid_argument for a configuration that makes no sense.
-    [[nodiscard]] Draft draft(const Config& config) const;
+    /// For so many workers. Throws std::invalid_argument for a configuration that makes no sense, and
+    /// whatever its make_balancer throws.
+    [[nodiscard]] Draft draft(const Config& config, std::size_t workers = 1) const;
     /// From now on it is so. Backends that were removed are kept until they have no session.
     void commit(const Draft& draft);
 

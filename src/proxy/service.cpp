@@ -37,9 +37,9 @@ Service::Service(std::shared_ptr<const ServiceSpec> spec, std::size_t worker, Re
 }
 
 bool Service::update(std::shared_ptr<const ServiceSpec> spec, RelayContext& context) {
-    // What was made by a function cannot be compared: it is made anew when the function may be.
+    // Custom ones cannot be compared: they are new each time.
     const bool same_policy =
-        spec->balance == spec_->balance && !spec->make_balancer && !spec_->make_balancer;
+        spec->balance == spec_->balance && !spec->custom_balancers && !spec_->custom_balancers;
     const bool same_timeouts =
         spec->timeouts == spec_->timeouts && spec->queue_timeout == spec_->queue_timeout;
     spec_ = std::move(spec);
@@ -51,11 +51,14 @@ bool Service::update(std::shared_ptr<const ServiceSpec> spec, RelayContext& cont
 }
 
 void Service::make_balancers() {
-    for (Tier* const tier : {&primaries_, &backups_}) {
-        tier->balancer = spec_->make_balancer
-                             ? spec_->make_balancer()
-                             : make_balancer(spec_->balance, std::random_device{}());
+    if (spec_->custom_balancers) {
+        CustomBalancers::Pair& own = spec_->custom_balancers->of_workers[worker_];
+        primaries_.balancer = std::move(own.primaries);
+        backups_.balancer = std::move(own.backups);
+        return;
     }
+    for (Tier* const tier : {&primaries_, &backups_})
+        tier->balancer = make_balancer(spec_->balance, std::random_device{}());
 }
 
 // At every change, because a weight may be another one.
@@ -147,7 +150,7 @@ bool Service::rebalances() const noexcept {
     const bool by_weight = spec_->balance == Balance::round_robin ||
                            spec_->balance == Balance::leastconn ||
                            spec_->balance == Balance::random;
-    return spec_->rebalance != Rebalance::off && by_weight && !spec_->make_balancer;
+    return spec_->rebalance != Rebalance::off && by_weight && !spec_->custom_balancers;
 }
 
 Duration Service::inspection_interval() const noexcept {

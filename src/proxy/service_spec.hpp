@@ -3,6 +3,7 @@
 #include "eplb/acceptor.hpp"
 #include "eplb/address.hpp"
 #include "eplb/backend.hpp"
+#include "eplb/balancer.hpp"
 #include "eplb/cidr.hpp"
 #include "eplb/config.hpp"
 #include "eplb/relay.hpp"
@@ -12,7 +13,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -42,6 +42,15 @@ struct AccessRules {
     }
 };
 
+/// What ServiceConfig::make_balancer made: by the index of the worker, who takes its own out of it.
+struct CustomBalancers {
+    struct Pair {
+        std::unique_ptr<Balancer> primaries;
+        std::unique_ptr<Balancer> backups;
+    };
+    std::vector<Pair> of_workers;
+};
+
 /// What the workers are told of a service. Never changed, and shared by all of them, as are the
 /// backends in it.
 struct ServiceSpec {
@@ -63,7 +72,8 @@ struct ServiceSpec {
     Duration queue_timeout{0};
     WhenAllDown when_all_down = WhenAllDown::try_all;
     Balance balance = Balance::round_robin;
-    std::function<std::unique_ptr<Balancer>()> make_balancer;
+    /// Of the program around us; nothing: by `balance`.
+    std::shared_ptr<CustomBalancers> custom_balancers;
     std::uint32_t eject_after = 0;
     Rebalance rebalance = Rebalance::off;
     Duration rebalance_idle{0};

@@ -6,7 +6,7 @@
 
 namespace eplb {
 
-void TwoChoices::prepare(std::span<Backend* const> backends) {
+void TwoChoices::prepare(std::span<Backend* const> backends) noexcept {
     ends_.clear();
     ends_.reserve(backends.size());
 }

@@ -1,0 +1,402 @@
+// What a program around a Proxy may do within its calls, and what its own mistakes do.
+
+#include "eplb/proxy.hpp"
+
+#include "support/catch.hpp"
+#include "support/process.hpp"
+#include "support/proxy_fixture.hpp"
+
+#include <atomic>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+using namespace std::chrono_literals;
+using eplb::Backend;
+using eplb::Balancer;
+using eplb::Config;
+using eplb::Duration;
+using eplb::LogLevel;
+using eplb::Proxy;
+using eplb::ProxyObserver;
+using eplb::SessionStart;
+using eplb::SessionSummary;
+using eplb::test::any_port;
+using eplb::test::config_for;
+using eplb::test::Loop;
+using eplb::test::Peer;
+using eplb::test::ProxyFixture;
+using eplb::test::ScriptedBackend;
+
+namespace {
+
+// Calls what the test wants to happen in the middle of things, once, and counts what it is told.
+class Meddler final : public ProxyObserver {
+public:
+    enum class When { event, start, end };
+
+    void on_event(LogLevel, std::string_view) noexcept override { meddle(When::event); }
+    void on_session_start(const SessionStart&) noexcept override {
+        ++starts;
+        meddle(When::start);
+    }
+    void on_session_end(const SessionSummary&) noexcept override {
+        ++ends;
+        meddle(When::end);
+    }
+
+    When when = When::end;
+    std::function<void()> what;
+    int calls = 0;
+    int starts = 0;
+    int ends = 0;
+
+private:
+    void meddle(When now) noexcept {
+        ++calls;
+        if (now != when || !what) return;
+        const auto once = std::exchange(what, {});
+        once();
+    }
+};
+
+// A proxy whose observer meddles, two backends that echo, and clients.
+struct Fixture {
+    Fixture() {
+        for (auto& backend : backends) loop.add(*backend);
+    }
+    void start(Config config) {
+        proxy = std::make_unique<Proxy>(reactor, config, observer);
+        address = proxy->listen_addresses().at(0);
+    }
+    [[nodiscard]] Config config() const {
+        return config_for({backends[0]->address(), backends[1]->address()});
+    }
+    Peer& connect() {
+        Peer& client = clients.emplace_back(eplb::test::connect_to(address));
+        loop.add(client);
+        return client;
+    }
+    Peer& connect_through() {
+        const int before = observer.starts;
+        Peer& client = connect();
+        REQUIRE(loop.until([&] { return observer.starts > before; }));
+        REQUIRE(loop.settle());
+        return client;
+    }
+
+    eplb::ManualClock clock;
+    eplb::Reactor reactor{clock};
+    Meddler observer;
+    Loop loop{reactor};
+    std::vector<std::unique_ptr<ScriptedBackend>> backends = [] {
+        std::vector<std::unique_ptr<ScriptedBackend>> two;
+        for (int i = 0; i < 2; ++i) {
+            two.push_back(std::make_unique<ScriptedBackend>(
+                eplb::test::Script{.echo = true, .finish_with_peer = true}));
+        }
+        return two;
+    }();
+    std::deque<Peer> clients;
+    std::unique_ptr<Proxy> proxy;
+    eplb::Address address;
+};
+
+class Thrower final : public std::runtime_error {
+public:
+    Thrower() : std::runtime_error{"made no balancer"} {}
+};
+
+}  // namespace
+
+// --- destroyed in the middle of things
+
+TEST_CASE("proxy: may be destroyed within any call of its observer", "[proxy][proxy_embedded]") {
+    const eplb::test::DescriptorCheck descriptors;
+    {
+        Fixture f;
+        f.start(f.config());
+        Peer& bystander = f.connect_through();
+        const auto when = GENERATE(Meddler::When::start, Meddler::When::end, Meddler::When::event);
+        int calls_then = -1;
+        f.observer.when = when;
+        f.observer.what = [&] {
+            f.proxy.reset();
+            calls_then = f.observer.calls;
+        };
+        if (when == Meddler::When::event) {
+            // Nobody listens at the backends any more: the third failure ejects one.
+            for (auto& backend : f.backends) backend->stop_listening();
+            for (int i = 0; i < 6 && calls_then < 0; ++i) {
+                f.connect();
+                REQUIRE(f.loop.settle());
+            }
+        } else {
+            Peer& client = f.connect();
+            if (when == Meddler::When::end) client.half_close();
+        }
+        REQUIRE(f.loop.until([&] { return calls_then >= 0; }));
+        CHECK(f.proxy == nullptr);
+        REQUIRE(f.loop.until([&] { return bystander.over(); }));
+        REQUIRE(f.loop.settle());
+        CHECK(bystander.was_reset());
+        CHECK(f.observer.calls == calls_then);  // it may be gone as well
+        CHECK_FALSE(eplb::test::connect_to(f.address).valid());
+    }
+    CHECK(descriptors.leaked() == 0);
+}
+
+TEST_CASE("proxy: destroyed by its observer, and the reactor right after it, it leaves nothing",
+          "[proxy][proxy_embedded]") {
+    const eplb::test::DescriptorCheck descriptors;
+    {
+        eplb::ManualClock clock;
+        auto reactor = std::make_unique<eplb::Reactor>(clock);
+        ScriptedBackend backend;
+        Meddler observer;
+        auto proxy = std::make_unique<Proxy>(*reactor, config_for({backend.address()}), observer);
+        observer.when = Meddler::When::start;
+        observer.what = [&] { proxy.reset(); };
+        const eplb::Fd client = eplb::test::connect_to(proxy->listen_addresses().at(0));
+        for (int turns = 0; turns < 100 && proxy; ++turns) reactor->run_once(100ms);
+        CHECK(proxy == nullptr);
+        reactor.reset();  // before its next turn
+    }
+    CHECK(descriptors.leaked() == 0);
+}
+
+TEST_CASE("proxy: of several workers, all are gone when its observer has destroyed it",
+          "[proxy][proxy_embedded]") {
+    // The observer is called on all threads; only on the reactor's may it touch the proxy.
+    class Destroyer final : public ProxyObserver {
+    public:
+        void on_event(LogLevel, std::string_view) noexcept override {}
+        void on_session_end(const SessionSummary&) noexcept override {
+            if (gone) ++told_later;
+            if (std::this_thread::get_id() == own && ended_here++ == 0) {
+                proxy.reset();
+                gone = true;
+            }
+        }
+        std::thread::id own = std::this_thread::get_id();
+        std::unique_ptr<Proxy> proxy;
+        int ended_here = 0;
+        std::atomic<bool> gone = false;
+        std::atomic<int> told_later = 0;
+    };
+    const eplb::test::DescriptorCheck descriptors;
+    {
+        eplb::Reactor reactor;
+        Loop loop{reactor};
+        ScriptedBackend backend{eplb::test::Script{.finish_with_peer = true}};
+        loop.add(backend);
+        Destroyer observer;
+        Config config = config_for({backend.address()});
+        config.workers = 3;
+        observer.proxy = std::make_unique<Proxy>(reactor, config, observer);
+        std::deque<Peer> clients;
+        const eplb::Address address = observer.proxy->listen_addresses().at(0);
+        for (int i = 0; i < 30; ++i) {
+            loop.add(clients.emplace_back(eplb::test::connect_to(address)));
+        }
+        REQUIRE(loop.until([&] { return backend.connections() == 30; }));
+        for (Peer& client : clients) client.half_close();
+        REQUIRE(loop.until([&] { return observer.gone.load(); }));
+        REQUIRE(loop.settle());
+        for (const Peer& client : clients) CHECK(client.over());
+        CHECK(observer.told_later == 0);
+    }
+    CHECK(descriptors.leaked() == 0);
+}
+
+TEST_CASE("proxy: one of two on a reactor may be destroyed by the other's observer",
+          "[proxy][proxy_embedded]") {
+    Fixture f;
+    f.start(f.config());
+    eplb::test::RecordingObserver told;
+    auto other = std::make_unique<Proxy>(f.reactor, f.config(), told);
+    Peer client_of_other{eplb::test::connect_to(other->listen_addresses().at(0))};
+    f.loop.add(client_of_other);
+    REQUIRE(f.loop.until([&] { return told.starts.size() == 1; }));
+    f.observer.when = Meddler::When::start;
+    f.observer.what = [&] { other.reset(); };
+    Peer& client = f.connect_through();
+    CHECK(told.ends.size() == 1);  // at once, and told
+    client.send("ping");
+    REQUIRE(f.loop.until([&] { return client.received() == "ping"; }));
+    REQUIRE(f.loop.until([&] { return client_of_other.was_reset(); }));
+}
+
+// --- the rest that an observer may do
+
+TEST_CASE("proxy: its observer may drain it", "[proxy][proxy_embedded]") {
+    Fixture f;
+    f.start(f.config());
+    Peer& stays = f.connect_through();
+    bool drained = false;
+    f.observer.when = GENERATE(Meddler::When::start, Meddler::When::end);
+    f.observer.what = [&] { f.proxy->drain(Duration{0}, [&](std::size_t) { drained = true; }); };
+    Peer& leaves = f.connect();
+    leaves.half_close();
+    REQUIRE(f.loop.until([&] { return leaves.over(); }));
+    REQUIRE(f.loop.settle());
+    CHECK_FALSE(eplb::test::connect_to(f.address).valid());
+    CHECK_FALSE(drained);
+    stays.send("ping");
+    REQUIRE(f.loop.until([&] { return stays.received() == "ping"; }));
+    stays.half_close();
+    REQUIRE(f.loop.until([&] { return drained; }));
+}
+
+TEST_CASE("proxy: its observer may reset all sessions, that one too", "[proxy][proxy_embedded]") {
+    Fixture f;
+    f.start(f.config());
+    Peer& first = f.connect_through();
+    f.observer.when = Meddler::When::start;
+    f.observer.what = [&] { f.proxy->reset_sessions(); };
+    Peer& second = f.connect();
+    REQUIRE(f.loop.until([&] { return f.observer.ends == 2; }));
+    REQUIRE(f.loop.until([&] { return first.was_reset() && second.was_reset(); }));
+    Peer& third = f.connect_through();
+    CHECK_FALSE(third.over());
+}
+
+TEST_CASE("proxy: its observer may take a backend out, and look at everything",
+          "[proxy][proxy_embedded]") {
+    Fixture f;
+    f.start(f.config());
+    f.observer.when = Meddler::When::start;
+    std::size_t sessions = 0;
+    f.observer.what = [&] {
+        sessions = f.proxy->active_sessions() + f.proxy->stats().active_sessions;
+        const std::string first = f.proxy->backends().at(0).address.to_string();
+        CHECK(f.proxy->set_backend("default", first, Backend::Wanted::drain) == 1);
+    };
+    for (int i = 0; i < 4; ++i) f.connect_through();
+    CHECK(sessions == 2);
+    CHECK(f.backends[0]->connections() == 1);
+    CHECK(f.backends[1]->connections() == 3);
+}
+
+TEST_CASE("proxy: a configuration at the wrong time is refused, and nothing happens",
+          "[proxy][proxy_embedded]") {
+    SECTION("while the proxy drains") {
+        Fixture f;
+        f.start(f.config());
+        f.connect_through();
+        f.proxy->drain(Duration{0}, [](std::size_t) {});
+        CHECK_THROWS_WITH(f.proxy->apply(f.config()), "apply: the proxy is being drained");
+    }
+    SECTION("while another one is being applied") {
+        eplb::Reactor reactor;
+        ScriptedBackend backend;
+        Meddler observer;
+        Config config = config_for({backend.address()});
+        config.workers = 2;
+        Proxy proxy{reactor, config, observer};
+        bool applied = false;
+        proxy.apply(config, [&] { applied = true; });
+        CHECK_THROWS_WITH(proxy.apply(config), "apply: another configuration is being applied");
+        for (int turns = 0; turns < 1000 && !applied; ++turns) reactor.run_once(100ms);
+        CHECK(applied);
+        CHECK_NOTHROW(proxy.apply(config));
+    }
+    SECTION("from within the observer") {
+        Fixture f;
+        f.start(f.config());
+        bool refused = false;
+        f.observer.when = Meddler::When::start;
+        f.observer.what = [&] {
+            try {
+                f.proxy->apply(f.config());
+            } catch (const std::logic_error&) {
+                refused = true;
+            }
+        };
+        f.connect_through();
+        CHECK(refused);
+    }
+}
+
+// --- callbacks that throw
+
+TEST_CASE("proxy: on_applied and on_drained may throw, or destroy it", "[proxy][proxy_embedded]") {
+    Fixture f;
+    f.start(f.config());
+    const bool destroys = GENERATE(false, true);
+    const auto turn_until_thrown = [&] {
+        for (int turns = 0; turns < 10; ++turns) f.reactor.run_once(Duration{0});
+    };
+    SECTION("on_applied") {
+        f.proxy->apply(f.config(), [&] {
+            if (destroys) f.proxy.reset();
+            throw std::runtime_error{"out of on_applied"};
+        });
+        CHECK_THROWS_WITH(turn_until_thrown(), "out of on_applied");
+        if (!destroys) {
+            f.proxy->apply(f.config());
+            f.connect_through();
+        }
+    }
+    SECTION("on_drained") {
+        f.proxy->drain(1s, [&](std::size_t) {
+            if (destroys) f.proxy.reset();
+            throw std::runtime_error{"out of on_drained"};
+        });
+        CHECK_THROWS_WITH(turn_until_thrown(), "out of on_drained");
+        CHECK((f.proxy == nullptr) == destroys);
+    }
+    CHECK_NOTHROW(turn_until_thrown());
+}
+
+TEST_CASE("proxy: a make_balancer that fails is an error of the configuration, and changes nothing",
+          "[proxy][proxy_embedded]") {
+    const eplb::test::DescriptorCheck descriptors;
+    {
+        Fixture f;
+        Config config = f.config();
+        int made = 0;
+        const auto make = [&made] {
+            ++made;
+            return eplb::make_balancer(eplb::Balance::first, 1);
+        };
+        const std::size_t workers = GENERATE(1, 2);
+        config.workers = workers;
+
+        SECTION("from the start") {
+            config.services[0].make_balancer = []() -> std::unique_ptr<Balancer> {
+                throw Thrower{};
+            };
+            CHECK_THROWS_AS(Proxy(f.reactor, config, f.observer), Thrower);
+            config.services[0].make_balancer = [] { return std::unique_ptr<Balancer>{}; };
+            CHECK_THROWS_WITH(Proxy(f.reactor, config, f.observer),
+                              "make_balancer of service \"default\" made none");
+        }
+        SECTION("later") {
+            config.services[0].make_balancer = make;
+            f.start(config);
+            CHECK(made == static_cast<int>(2 * workers));  // primaries and backups
+            Config changed = config;
+            changed.services[0].backends.pop_back();
+            int left = static_cast<int>(2 * workers) - 1;  // the last one of all fails
+            changed.services[0].make_balancer = [&]() -> std::unique_ptr<Balancer> {
+                if (left-- == 0) throw Thrower{};
+                return make();
+            };
+            CHECK_THROWS_AS(f.proxy->apply(changed), Thrower);
+            CHECK(f.proxy->config().services[0].backends.size() == 2);
+            Peer& client = f.connect();
+            client.send("ping");
+            REQUIRE(f.loop.until([&] { return client.received() == "ping"; }));
+            f.proxy->apply(config);  // as if nothing had been
+        }
+        f.proxy.reset();
+    }
+    CHECK(descriptors.leaked() == 0);
+}
