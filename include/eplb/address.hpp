@@ -1,5 +1,7 @@
 #pragma once
 
+#include "eplb/export.hpp"
+
 #include <cstdint>
 #include <memory>
 #include <netinet/in.h>
@@ -13,7 +15,7 @@ namespace eplb {
 
 /// Where a stream socket can listen or connect: IPv4, IPv6 (with scope), or a Unix socket that has
 /// a path or an abstract name. A plain value; comparable, hashable by its text.
-class Address {
+class EPLB_API Address {
 public:
     /// No address: what the peer of a Unix socket has. Formats as "unix:".
     Address() noexcept = default;
@@ -60,7 +62,7 @@ public:
     /// in a log.
     [[nodiscard]] std::string to_string() const;
 
-    friend bool operator==(const Address& a, const Address& b) noexcept;
+    EPLB_API friend bool operator==(const Address& a, const Address& b) noexcept;
 
 private:
     union Inet {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "eplb/address.hpp"
+#include "eplb/export.hpp"
 
 #include <compare>
 #include <cstddef>
@@ -14,7 +15,7 @@ namespace eplb {
 
 /// A network of clients: an IPv4 or IPv6 prefix, or the clients of Unix sockets, who have no
 /// address. A plain value. Networks are of one family: ::/0 is every IPv6 address, and no IPv4 one.
-class Cidr {
+class EPLB_API Cidr {
 public:
     /// Reads "10.0.0.0/8", "2001:db8::/32", "10.1.2.3" or "::1" (that one address), and "unix:" or
     /// "unix". Numbers only; no ports, brackets or scopes. IPv4 in IPv6 clothes
@@ -62,7 +63,7 @@ private:
 
 /// Networks, to ask whether an address is in one of them. Never changes once it is made, so any
 /// thread may ask. 32 bytes for each network that neither overlaps nor touches another.
-class CidrSet {
+class EPLB_API CidrSet {
 public:
     /// No networks.
     CidrSet() noexcept = default;

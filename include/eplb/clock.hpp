@@ -1,5 +1,7 @@
 #pragma once
 
+#include "eplb/export.hpp"
+
 #include <chrono>
 
 namespace eplb {
@@ -10,14 +12,14 @@ using Duration = std::chrono::nanoseconds;
 using TimePoint = std::chrono::time_point<std::chrono::steady_clock, Duration>;
 
 /// Where a Reactor reads the time, once per turn. Tests pass a ManualClock instead.
-class Clock {
+class EPLB_API Clock {
 public:
     virtual ~Clock() = default;
     [[nodiscard]] virtual TimePoint now() const noexcept = 0;
 };
 
 /// CLOCK_MONOTONIC, clock_gettime(2).
-class MonotonicClock final : public Clock {
+class EPLB_API MonotonicClock final : public Clock {
 public:
     [[nodiscard]] TimePoint now() const noexcept override {
         return std::chrono::steady_clock::now();
@@ -27,7 +29,7 @@ public:
 };
 
 /// Stands still until it is told to advance.
-class ManualClock final : public Clock {
+class EPLB_API ManualClock final : public Clock {
 public:
     explicit ManualClock(TimePoint start = TimePoint{std::chrono::hours{1}}) noexcept
         : now_{start} {}

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "eplb/export.hpp"
+
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -15,7 +17,7 @@ namespace eplb {
 ///
 /// Any thread may call anything: the workers of a proxy share one. Taking and returning is one
 /// atomic operation.
-class DescriptorBudget {
+class EPLB_API DescriptorBudget {
 public:
     static constexpr std::size_t per_session = 2;
     static constexpr std::size_t per_pipe = 2;
@@ -23,7 +25,7 @@ public:
 
     /// `descriptors`: how many there are for sessions and pipes together. `on_room` is called, on
     /// the thread that returned something, when there is room for a session again and somebody had
-    /// said want_room() since it was last called.
+    /// said want_room() since it was last called. It must not throw.
     explicit DescriptorBudget(std::size_t descriptors, std::size_t max_sessions = unlimited,
                               std::function<void()> on_room = {})
         : descriptors_{descriptors}, max_sessions_{max_sessions}, on_room_{std::move(on_room)} {}

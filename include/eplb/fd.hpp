@@ -1,5 +1,7 @@
 #pragma once
 
+#include "eplb/export.hpp"
+
 #include <utility>
 
 namespace eplb {
@@ -9,7 +11,7 @@ namespace eplb {
 /// Declare it before the Watch that observes it: members die in reverse order, so the watch leaves
 /// epoll while the descriptor is still open. A descriptor that was ever duplicated could not be
 /// removed afterwards (epoll(7), question 6).
-class Fd {
+class EPLB_API Fd {
 public:
     Fd() noexcept = default;
     /// Takes ownership of `fd`; -1 means "none".

@@ -2,6 +2,7 @@
 
 #include "eplb/address.hpp"
 #include "eplb/clock.hpp"
+#include "eplb/export.hpp"
 
 #include <cstdint>
 #include <optional>
@@ -12,7 +13,7 @@ namespace eplb {
 
 /// How a backend is asked, again and again, whether it works. A plain value; all defaults are those
 /// of a service that says only `type`.
-struct CheckConfig {
+struct EPLB_API CheckConfig {
     enum class Type : std::uint8_t {
         none,  ///< nobody is asked
         /// A connection that stands is enough. Not for MySQL and MariaDB: they count each one as a

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "eplb/clock.hpp"
+#include "eplb/export.hpp"
 
 #include <atomic>
 #include <limits>
@@ -14,7 +15,7 @@ namespace eplb {
 ///
 /// Threads share it without locks. All of it is one number that only grows, so it makes no
 /// difference in which order they come, or whose clock is behind.
-class Latency {
+class EPLB_API Latency {
 public:
     static constexpr Duration time_constant = std::chrono::seconds{10};
 

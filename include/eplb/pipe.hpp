@@ -1,6 +1,7 @@
 #pragma once
 
 #include "eplb/counter.hpp"
+#include "eplb/export.hpp"
 #include "eplb/fd.hpp"
 
 #include <cstddef>
@@ -17,7 +18,7 @@ class DescriptorBudget;
 /// A pipe that comes back empty is kept for the next borrower. One that still holds bytes is
 /// closed, so the bytes of one connection can never reach another. Belongs to one thread and
 /// outlives its leases.
-class PipePool {
+class EPLB_API PipePool {
 public:
     /// A pipe smaller than this is not worth two system calls a chunk.
     static constexpr std::size_t useful_bytes = 64 * 1024;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "eplb/clock.hpp"
+#include "eplb/export.hpp"
 
 #include <cstdint>
 #include <string>
@@ -12,7 +13,7 @@ namespace eplb {
 ///
 /// The count is the burst as well: 100/s lets 100 come at once, and then 100 a second. 1/10ms is
 /// the same in the long run, and lets nobody come together.
-struct Rate {
+struct EPLB_API Rate {
     std::uint32_t count = 0;                    ///< 0: no limit
     Duration period = std::chrono::seconds{1};  ///< above zero, and not above a century
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "eplb/clock.hpp"
+#include "eplb/export.hpp"
 #include "eplb/fd.hpp"
 #include "eplb/task.hpp"
 #include "eplb/timer.hpp"
@@ -26,7 +27,7 @@ namespace eplb {
 /// The constructor blocks SIGPIPE for that thread, since splice(2) into a closed socket raises it
 /// and has no MSG_NOSIGNAL; the destructor of the thread's last reactor restores it. Nothing else
 /// of the process is touched.
-class Reactor {
+class EPLB_API Reactor {
 public:
     /// Throws std::system_error when there are no descriptors left (it takes two).
     /// `clock` outlives the reactor.

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "eplb/clock.hpp"
+#include "eplb/export.hpp"
 #include "eplb/list_hook.hpp"
 
 #include <cstdint>
@@ -16,7 +17,7 @@ class TimerWheel;
 /// cheaper still is to let it fire and start it again with what remains.
 ///
 /// Belongs to the thread of its reactor, which outlives it.
-class Timer : public ListHook<Timer> {
+class EPLB_API Timer : public ListHook<Timer> {
 public:
     Timer(Reactor& reactor, Task& task) noexcept : reactor_{reactor}, task_{task} {}
     ~Timer() { cancel(); }

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "eplb/export.hpp"
+
 #include <cstdint>
 #include <sys/epoll.h>
 
@@ -17,7 +19,7 @@ class Task;
 /// a full destination) leaves the flag set and is not woken again for what is already known.
 ///
 /// 24 bytes. Belongs to the thread of its reactor, which outlives it.
-class Watch {
+class EPLB_API Watch {
 public:
     /// What a stream socket wants to hear. Errors and hang-ups are always reported.
     static constexpr std::uint32_t stream_events =

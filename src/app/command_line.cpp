@@ -1,8 +1,8 @@
 #include "app/command_line.hpp"
 
-#include "app/version.hpp"
 #include "base/suggest.hpp"
 #include "control/config_keys.hpp"
+#include "eplb/version.hpp"
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -324,7 +324,7 @@ CommandLine parse_command_line(std::vector<std::string> arguments) {
     }
     if (raw.help || raw.version) {
         CommandLine result;
-        result.answer = raw.help ? app.help() : fmt::format("eplb {}\n", version);
+        result.answer = raw.help ? app.help() : fmt::format("eplb {}\n", EPLB_VERSION);
         return result;
     }
     if (const auto extra = app.remaining(); !extra.empty()) reject_extra(app, extra.front());

@@ -1,7 +1,6 @@
 #include "app/command_line.hpp"
 #include "app/log.hpp"
 #include "app/reload_command.hpp"
-#include "app/version.hpp"
 #include "base/duration.hpp"
 #include "base/size.hpp"
 #include "control/config_dump.hpp"
@@ -14,6 +13,7 @@
 #include "eplb/proxy.hpp"
 #include "eplb/reactor.hpp"
 #include "eplb/signals.hpp"
+#include "eplb/version.hpp"
 
 #include <algorithm>
 #include <csignal>
@@ -64,7 +64,7 @@ void introduce(Log& log, const Config& config, const Proxy& proxy, std::size_t d
     const auto say = [&log](const std::string& text) { log.on_event(LogLevel::info, text); };
     utsname system{};
     ::uname(&system);
-    say(fmt::format("eplb {} on {} {}, pid {}", version, system.sysname, system.release,
+    say(fmt::format("eplb {} on {} {}, pid {}", EPLB_VERSION, system.sysname, system.release,
                     ::getpid()));
     say(fmt::format("limits: {} open files, {} connections", descriptors, proxy.max_connections()));
     say(fmt::format("data path: {} worker{}, busy poll {}", config.workers,

@@ -1,0 +1,3 @@
+#include "eplb/version.hpp"
+
+const char* eplb_version() noexcept { return EPLB_VERSION; }
