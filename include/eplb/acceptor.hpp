@@ -26,7 +26,7 @@ struct ListenOptions {
     /// TCP_FASTOPEN: clients that may wait for us with data in their SYN; 0: none.
     std::uint32_t fast_open = 0;
     /// TCP_DEFER_ACCEPT: a client is accepted when it has sent something, or after so long. Zero: at
-    /// once. Not for protocols in which the server speaks first.
+    /// once. In seconds, rounded up. Not for protocols in which the server speaks first.
     Duration defer_accept{0};
     /// Who may connect to a Unix socket with a path, chmod(2): set before anybody can. Nothing: what
     /// the umask says.
@@ -43,16 +43,19 @@ struct ListenOptions {
 [[nodiscard]] EPLB_API Fd listen_on(const Address& address, const ListenOptions& options = {});
 
 /// Sets those of `options` that can change while a socket listens: backlog, keepalive, mark,
-/// congestion control and the like, and the mode and owner of a Unix socket. What the kernel does
-/// not take stays as it was; returns 0, or the first errno.
+/// congestion control and the like, and the mode and owner of a Unix socket. What is 0, empty or off
+/// (but for TCP_NODELAY) stays as it was, as does what the kernel does not take. Returns 0, or the
+/// first errno of backlog, mode, owner, interface, mark, congestion control and transparency.
 EPLB_API int change_options(const Fd& listener, const Address& address,
                             const ListenOptions& options) noexcept;
 
 /// Throws as listen_on() would if somebody listens on `address` already. For the first of several
 /// that share a port: SO_REUSEPORT would let it join another process of the same user unnoticed.
+/// Unix sockets are not looked at.
 EPLB_API void require_unused(const Address& address);
 
-/// The address that `fd` is bound to: the port that the kernel chose for port 0.
+/// The address that `fd` is bound to: the port that the kernel chose for port 0. Throws
+/// std::system_error when it is no socket.
 [[nodiscard]] EPLB_API Address local_address(const Fd& fd);
 
 /// Accepts connections from a listening socket and hands them on.
@@ -99,7 +102,7 @@ public:
     [[nodiscard]] bool short_of_resources() const noexcept;
     /// Accepts what the backlog holds, as far as pause() and resources allow, and closes the
     /// listening socket: closing it at once would reset clients whose connection the kernel had
-    /// already accepted.
+    /// already accepted. No more than 4096 of them; and not closed if a handler throws.
     void close();
 
     /// Not valid any more after close().

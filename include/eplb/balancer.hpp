@@ -107,8 +107,8 @@ enum class Balance : std::uint8_t {
     /// As source_hash, but nobody gets more than 125 % of their fair share of the active sessions:
     /// the rest goes to others. A ring of hashes. O(candidates).
     consistent,
-    /// The one with the lowest latency() times active sessions for its weight; in turn if several
-    /// are unknown. O(candidates), and dearer than the others.
+    /// The one with the lowest latency() times active sessions (and one more) for its weight; in turn
+    /// if several are unknown. O(candidates), and dearer than the others.
     least_time,
     /// Two are drawn, as by `random`, and the one is picked that `least_time` would. O(candidates).
     peak_ewma,

@@ -11,7 +11,7 @@ namespace eplb {
 using Duration = std::chrono::nanoseconds;
 using TimePoint = std::chrono::time_point<std::chrono::steady_clock, Duration>;
 
-/// Where a Reactor reads the time, once per turn. Tests pass a ManualClock instead.
+/// Where a Reactor reads the time, for its tasks once per turn. Tests pass a ManualClock instead.
 class EPLB_API Clock {
 public:
     virtual ~Clock() = default;

@@ -132,9 +132,10 @@ struct ServiceConfig {
     /// `ejection_time`, twice as long the next time, and so on up to `max_ejection_time`, until it
     /// serves one. 0: never.
     std::uint32_t eject_after = 3;
-    Duration ejection_time = std::chrono::seconds{10};
-    Duration max_ejection_time = std::chrono::minutes{5};
-    /// At a time, of the service's backends, rounded down: the only one is never ejected.
+    Duration ejection_time = std::chrono::seconds{10};     ///< the first time
+    Duration max_ejection_time = std::chrono::minutes{5};  ///< the longest
+    /// At a time, of the service's backends, rounded down: the only one is never ejected, unless
+    /// this is 100.
     std::uint32_t max_ejected_percent = 50;
     /// How every backend is asked whether it works.
     CheckConfig check;

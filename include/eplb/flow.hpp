@@ -50,8 +50,8 @@ public:
     [[nodiscard]] std::size_t turn_bytes() const noexcept { return options_.turn_bytes; }
     /// False in copy mode, and for good after the kernel denied splice(2) to this process.
     [[nodiscard]] bool may_splice() const noexcept { return may_splice_; }
-    /// A splice failed with ENOSYS, EPERM or EINVAL. The first two are for good; EINVAL (a socket
-    /// that cannot be spliced) is for the flow that met it.
+    /// A splice failed with ENOSYS, EPERM, EINVAL or EOPNOTSUPP. The first two are for good; the
+    /// others (a socket that cannot be spliced) are for the flow that met them.
     void splice_refused(int error) noexcept;
 
 private:

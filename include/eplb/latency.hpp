@@ -10,7 +10,7 @@ namespace eplb {
 
 /// How long a backend takes to answer, by what was seen of it: the slowest of the samples, each of
 /// which counts less the older it is, by a factor of e in ten seconds. So a slow one counts at
-/// once, is forgotten little by little while the samples are quick, and in about two minutes if
+/// once, is forgotten little by little while the samples are quick, and in two to four minutes if
 /// there are none: a backend that was slow once is tried again.
 ///
 /// Threads share it without locks. All of it is one number that only grows, so it makes no

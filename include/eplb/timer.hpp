@@ -12,7 +12,8 @@ class Reactor;
 class Task;
 class TimerWheel;
 
-/// Runs a task at a time. Never early; late by at most a millisecond plus the turn in progress.
+/// Runs a task at a time. Never early; late by less than two milliseconds (deadlines and
+/// waits are both rounded up to whole ones) plus the turn in progress.
 /// Starting and cancelling are O(1), so one timer may be moved for every event of a connection;
 /// cheaper still is to let it fire and start it again with what remains.
 ///
