@@ -16,12 +16,14 @@ namespace eplb {
 
 class Reactor;
 
+/// How listen_on() opens a socket. What TCP alone has is not looked at for Unix sockets.
 struct ListenOptions {
     /// Clamped by net.core.somaxconn.
     int backlog = 4096;
     /// SO_REUSEPORT, socket(7): others of this process may listen on the same address, and the
     /// kernel shares the clients out by a hash of the connection. Not for Unix sockets.
     bool share_port = false;
+    /// Accepted sockets inherit them.
     SocketOptions socket;
     /// TCP_FASTOPEN: clients that may wait for us with data in their SYN; 0: none.
     std::uint32_t fast_open = 0;
@@ -33,7 +35,7 @@ struct ListenOptions {
     std::optional<mode_t> mode = std::nullopt;
     /// Whose it is, chown(2). Nothing: ours.
     std::optional<uid_t> owner = std::nullopt;
-    std::optional<gid_t> group = std::nullopt;
+    std::optional<gid_t> group = std::nullopt;  ///< as `owner`
 };
 
 /// Opens a listening stream socket: nonblocking, close-on-exec, SO_REUSEADDR, and with
@@ -73,15 +75,18 @@ class EPLB_API Acceptor final {
 public:
     /// `socket` is connected, nonblocking and close-on-exec.
     using Handler = std::function<void(Fd socket, const Address& peer)>;
+    /// `error` is what accept(2) said.
     using ShortageHandler = std::function<void(int error)>;
     /// For owners with a limit. Before each accept(2) a place is taken for the client; where there
     /// is none, the acceptor pauses. A place for which no client came is returned. These two may
     /// neither throw nor destroy the acceptor.
     struct Places {
-        std::function<bool()> take;
-        std::function<void()> give_back;
+        std::function<bool()> take;       ///< false: there is none. Empty: there always is
+        std::function<void()> give_back;  ///< may be empty, too
     };
+    /// Calls of accept(2) before other tasks get their turn.
     static constexpr int budget_per_turn = 64;
+    /// How long it waits, after a shortage, for descriptors or memory to come free.
     static constexpr Duration retry_delay = std::chrono::milliseconds{100};
 
     /// `on_shortage` is told the errno each time accepting had to stop for lack of a resource.
@@ -97,6 +102,7 @@ public:
     void pause() noexcept;
     /// Goes on after pause() or a shortage: what waits in the backlog is accepted in the next turn.
     void resume() noexcept;
+    /// By pause(), or because there was no place for a client.
     [[nodiscard]] bool paused() const noexcept;
     /// Whether clients wait for descriptors or memory.
     [[nodiscard]] bool short_of_resources() const noexcept;

@@ -46,19 +46,22 @@ public:
 
     /// AF_INET, AF_INET6, AF_UNIX, or AF_UNSPEC for none.
     [[nodiscard]] int family() const noexcept;
+    /// It has a path or an abstract name. False for the peer of a Unix socket, which has neither.
     [[nodiscard]] bool is_unix() const noexcept { return family() == AF_UNIX; }
     /// 0 for Unix sockets.
     [[nodiscard]] std::uint16_t port() const noexcept;
+    /// The same host with another port; a Unix socket, which has none, as it is.
     [[nodiscard]] Address with_port(std::uint16_t port) const;
     /// Every local address: 0.0.0.0 or [::].
     [[nodiscard]] bool is_wildcard() const noexcept;
+    /// 127.0.0.0/8 or ::1. Not a Unix socket, local as it is.
     [[nodiscard]] bool is_loopback() const noexcept;
     /// The path of a Unix socket; an abstract name begins with '@'. Empty for others.
     [[nodiscard]] const std::string& path() const noexcept;
 
     /// What parse() reads: "127.0.0.1:80", "[::1]:80", "unix:/run/x.sock". In the path of a Unix
-    /// socket, anything but printable ASCII, and blanks, quotes and backslashes, becomes \xNN: safe
-    /// in a log.
+    /// socket, anything but printable ASCII, and blanks, quotes and backslashes, becomes `\xNN`:
+    /// safe in a log.
     [[nodiscard]] std::string to_string() const;
 
     EPLB_API friend bool operator==(const Address& a, const Address& b) noexcept;

@@ -38,7 +38,9 @@ public:
             lease.backend_ = &backend;
             return lease;
         }
+        /// `other` counts nothing from then on.
         Lease(Lease&& other) noexcept : backend_{std::exchange(other.backend_, nullptr)} {}
+        /// Swaps: what this one counted, `other` counts until it goes.
         Lease& operator=(Lease&& other) noexcept {
             std::swap(backend_, other.backend_);
             return *this;
@@ -46,6 +48,7 @@ public:
         ~Lease() {
             if (backend_ != nullptr) backend_->active_.fetch_sub(1);
         }
+        /// nullptr for a lease of nothing.
         [[nodiscard]] Backend* get() const noexcept { return backend_; }
 
     private:
@@ -58,12 +61,17 @@ public:
     Backend(const Backend&) = delete;
     Backend& operator=(const Backend&) = delete;
 
+    /// Small, and no other backend of its service has it: for tables. Used anew when it is gone.
     [[nodiscard]] std::size_t index() const noexcept { return index_; }
+    /// For logs; may be empty.
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
+    /// Never changes: under another address it would be another backend.
     [[nodiscard]] const Address& address() const noexcept { return address_; }
+    /// As configured, or as set since.
     [[nodiscard]] std::uint32_t weight() const noexcept {
         return weight_.load(std::memory_order_relaxed);
     }
+    /// Balancer::prepare() has to follow: some policies build tables by it.
     void set_weight(std::uint32_t weight) noexcept {
         weight_.store(weight, std::memory_order_relaxed);
     }
@@ -73,7 +81,9 @@ public:
     [[nodiscard]] std::uint64_t effective_weight() const noexcept {
         return std::uint64_t{weight()} * share_.load(std::memory_order_relaxed);
     }
+    /// The share of a backend that is not starting slowly.
     static constexpr std::uint32_t full_share = 256;
+    /// From 1 to full_share; what is outside becomes the nearer one.
     void set_share(std::uint32_t share) noexcept {
         share_.store(std::clamp(share, 1U, full_share), std::memory_order_relaxed);
     }
@@ -82,9 +92,11 @@ public:
     [[nodiscard]] std::size_t max_connections() const noexcept {
         return max_connections_.load(std::memory_order_relaxed);
     }
+    /// Takes effect with the next Lease::try_take().
     void set_max_connections(std::size_t most) noexcept {
         max_connections_.store(most, std::memory_order_relaxed);
     }
+    /// A hint: only Lease::try_take() is certain, with several threads.
     [[nodiscard]] bool full() const noexcept {
         const std::size_t most = max_connections();
         return most != 0 && active() >= most;
@@ -92,21 +104,25 @@ public:
 
     /// What an operator wants of it.
     enum class Wanted : std::uint8_t {
-        up,
+        up,           ///< sessions, as its state and weight allow
         drain,        ///< no new sessions; those that it has go on
         maintenance,  ///< no new sessions
     };
+    /// Wanted::up until somebody says otherwise.
     [[nodiscard]] Wanted wanted() const noexcept {
         return static_cast<Wanted>(state_.load(std::memory_order_relaxed) & wanted_mask);
     }
+    /// Leaves down() and ejected() as they are, whoever changes them meanwhile.
     void set_wanted(Wanted wanted) noexcept {
         set_bits(wanted_mask, static_cast<std::uint8_t>(wanted));
     }
     /// Its checks say that it does not work.
     [[nodiscard]] bool down() const noexcept { return has(down_bit); }
+    /// For whoever checks it. Leaves the rest as it is, as set_wanted() does.
     void set_down(bool down) noexcept { set_bits(down_bit, down ? down_bit : std::uint8_t{0}); }
     /// It failed clients, and is left alone for a while.
     [[nodiscard]] bool ejected() const noexcept { return has(ejected_bit); }
+    /// For whoever counts its failures. Leaves the rest as it is, too.
     void set_ejected(bool ejected) noexcept {
         set_bits(ejected_bit, ejected ? ejected_bit : std::uint8_t{0});
     }
@@ -137,12 +153,14 @@ public:
         if (failures_in_a_row_.load(std::memory_order_relaxed) == 0) return false;
         return failures_in_a_row_.exchange(0, std::memory_order_relaxed) != 0;
     }
+    /// Failures since it last answered.
     [[nodiscard]] std::uint32_t failures_in_a_row() const noexcept {
         return failures_in_a_row_.load(std::memory_order_relaxed);
     }
 
     /// How long it takes to connect and to answer; whoever sees that tells it.
     [[nodiscard]] Latency& latency() noexcept { return latency_; }
+    /// The same, to be read only.
     [[nodiscard]] const Latency& latency() const noexcept { return latency_; }
 
 private:

@@ -23,10 +23,12 @@ public:
         backends_.clear();
         backends_.reserve(index_end);
     }
+    /// To be called before the first add(), after prepare() too.
     void clear() noexcept {
         ++round_;
         backends_.clear();
     }
+    /// Once, and in the order of the configuration. O(1).
     void add(Backend& backend) noexcept {
         marks_[backend.index()] = round_;
         backends_.push_back(&backend);
@@ -34,7 +36,9 @@ public:
 
     /// In the order of the configuration.
     [[nodiscard]] std::span<Backend* const> all() const noexcept { return backends_; }
+    /// What a Balancer is given is not.
     [[nodiscard]] bool empty() const noexcept { return backends_.empty(); }
+    /// Of all().
     [[nodiscard]] std::size_t size() const noexcept { return backends_.size(); }
     /// `backend` is one of those that the balancer was prepared for. O(1).
     [[nodiscard]] bool contains(const Backend& backend) const noexcept {

@@ -67,10 +67,12 @@ class EPLB_API CidrSet {
 public:
     /// No networks.
     CidrSet() noexcept = default;
+    /// Sorts and joins them: O(n log n).
     explicit CidrSet(std::span<const Cidr> networks);
 
     /// O(log networks); allocates nothing.
     [[nodiscard]] bool contains(const Address& address) const noexcept;
+    /// Nobody is in any of them.
     [[nodiscard]] bool empty() const noexcept { return ipv4_.empty() && ipv6_.empty() && !unix_; }
     /// What the IP networks came down to, once those that overlap or touch were joined.
     [[nodiscard]] std::size_t ranges() const noexcept { return ipv4_.size() + ipv6_.size(); }

@@ -23,19 +23,21 @@ namespace eplb {
 
 // Plain values that say what a Proxy is to do. Nothing here opens or looks up anything.
 
-/// Nothing: as the process has it.
+/// Whose the Unix sockets of a service are, chown(2). Nothing: as the process has it.
 struct UnixOwner {
-    std::optional<uid_t> user;
-    std::optional<gid_t> group;
+    std::optional<uid_t> user;   ///< another than our own takes CAP_CHOWN
+    std::optional<gid_t> group;  ///< one that we are not in takes CAP_CHOWN
 
     friend bool operator==(const UnixOwner& a, const UnixOwner& b) noexcept = default;
 };
 
+/// A server of a service.
 struct BackendConfig {
+    /// None that one of our own listeners would answer, and no wildcard.
     Address address;
-    std::string name{};  ///< for logs; empty: the address
-    std::uint32_t weight = 1;
-    bool backup = false;                ///< gets sessions only while no other backend is usable
+    std::string name{};        ///< for logs; empty: the address
+    std::uint32_t weight = 1;  ///< its share, in proportion to the others; 0: no new sessions
+    bool backup = false;       ///< gets sessions only while no other backend is usable
     std::uint32_t max_connections = 0;  ///< sessions at a time; 0: no limit
 };
 
@@ -84,10 +86,14 @@ enum class WhenAllDown : std::uint8_t {
     refuse,   ///< they are reset
 };
 
+/// Where clients connect to, which backends they are sent to, and by which rules. The keys of
+/// `[[service]]` in the configuration file say the same; docs/configuration.md tells more of them.
 struct ServiceConfig {
     /// Tells Proxy::apply() which service is which.
     std::string name = "default";
+    /// Port 0: one that the kernel chooses, which Proxy::listen_addresses() tells.
     std::vector<Address> listen;
+    /// At least one has a weight above 0, unless Config::may_lack_backends.
     std::vector<BackendConfig> backends;
     /// For each attempt. No further backend is tried once twice this has gone by since the client
     /// came.
@@ -101,28 +107,35 @@ struct ServiceConfig {
     Duration half_close_timeout = std::chrono::seconds{60};
     /// As RelayTimeouts.
     Duration max_lifetime{0};
-    std::uint32_t lifetime_jitter_percent = 10;
-    Duration dead_peer_timeout = std::chrono::seconds{120};
+    std::uint32_t lifetime_jitter_percent = 10;              ///< as RelayTimeouts
+    Duration dead_peer_timeout = std::chrono::seconds{120};  ///< as RelayTimeouts
     /// Clients begin with a PROXY header, which says who they are; without one, and whoever is not
     /// in `trusted_proxies`, they are reset. The address that it says counts from then on.
     AcceptProxy accept_proxy = AcceptProxy::off;
+    /// Empty: nobody.
     std::vector<Cidr> trusted_proxies;
     /// Backends are told who the client is.
     SendProxy send_proxy = SendProxy::off;
+    /// For SendProxy::v2 only.
     ProxyTlvConfig proxy_tlvs;
     /// Whoever is in `deny`, or not in `allow` if that says anything, is reset.
     std::vector<Cidr> allow;
+    /// Even those that `allow` names.
     std::vector<Cidr> deny;
     /// Sessions at a time; 0: no limit.
     std::uint32_t max_connections = 0;
+    /// How often clients may connect, all together.
     Rate connection_rate;
+    /// Of `max_connections` and `connection_rate`.
     OverLimit over_limit = OverLimit::wait;
     /// Clients that may wait for a backend when all that work have as many sessions as they may
     /// have, in the order in which they came. Further ones are reset.
     std::uint32_t queue = 1024;
     /// How long each may wait. Zero: as long as it likes.
     Duration queue_timeout = std::chrono::seconds{5};
+    /// Down or ejected, that is; when those that work are full, clients wait in the `queue`.
     WhenAllDown when_all_down = WhenAllDown::try_all;
+    /// Among the primaries; and among the backups, when there is no other.
     Balance balance = Balance::round_robin;
     /// If set, makes the balancers instead: two for each worker, for primaries and for backups,
     /// whenever a configuration is applied, on the proxy's thread. What it throws leaves the
@@ -139,22 +152,26 @@ struct ServiceConfig {
     std::uint32_t max_ejected_percent = 50;
     /// How every backend is asked whether it works.
     CheckConfig check;
+    /// When `check` says so. The sessions of one that is ejected go on.
     OnDown on_down = OnDown::keep;
     /// A backend that works again gets its share of sessions little by little, over so long. Not at
     /// the start of the proxy. Zero: at once.
     Duration slow_start{0};
+    /// Not with every `balance`: with round_robin, leastconn and random.
     Rebalance rebalance = Rebalance::off;
     /// How long a session has to be quiet before `rebalance` takes it.
     Duration rebalance_idle = std::chrono::seconds{5};
     /// Of a client's IPv4 address, or the first 64 bits of its IPv6 address; who has more is reset.
     std::uint32_t max_connections_per_source = 0;  ///< 0: no limit
-    Rate connection_rate_per_source;
+    Rate connection_rate_per_source;               ///< of the same; who comes faster is reset
+    /// Of sessions that begin from now on; so it is with `pipe_bytes`.
     RelayMode relay = RelayMode::automatic;
     /// What to ask the kernel for, per pipe; 0: what proved best (docs/benchmarks.md).
     std::size_t pipe_bytes = 0;
     /// How long sessions may go on when their backend or listener was removed, or the proxy is
     /// drained by configuration. Zero: as long as they like.
     Duration drain_timeout = std::chrono::seconds{30};
+    /// What was said when the backend or listener was still there counts, of `drain_timeout` too.
     OnRemove on_remove = OnRemove::drain;
     /// Clients that the kernel keeps while nobody accepts them; clamped by net.core.somaxconn.
     std::uint32_t backlog = 4096;
@@ -167,10 +184,12 @@ struct ServiceConfig {
     std::vector<Address> sources;
     /// Who may connect to Unix sockets, and whose they are; nothing: as the process has it.
     std::optional<mode_t> unix_mode;
-    UnixOwner unix_owner;
+    UnixOwner unix_owner;  ///< where they have a path
 };
 
+/// All that a Proxy is to do.
 struct Config {
+    /// No two listeners of all of them may be in each other's way.
     std::vector<ServiceConfig> services;
     /// Reactors, each on a thread of its own; at least 1. The clocks of those behind the first are
     /// the system's.

@@ -13,10 +13,12 @@ namespace eplb {
 
 class Reactor;
 
+/// How a Connector connects.
 struct ConnectOptions {
     /// How long the peer may take to answer. Zero: as long as the kernel tries, about two minutes
     /// (tcp_syn_retries, tcp(7)).
     Duration timeout = std::chrono::seconds{10};
+    /// For TCP only.
     SocketOptions socket;
 };
 

@@ -8,8 +8,11 @@ namespace eplb {
 /// A number that one thread changes and any thread may read: costs no more than a plain one.
 class Counter {
 public:
+    /// By the one thread only: a load and a store, no locked instruction.
     void add(std::uint64_t count = 1) noexcept { set(value() + count); }
+    /// As add(); no more than there is.
     void subtract(std::uint64_t count = 1) noexcept { set(value() - count); }
+    /// Any thread. Without order between it and anything else.
     [[nodiscard]] std::uint64_t value() const noexcept {
         return value_.load(std::memory_order_relaxed);
     }

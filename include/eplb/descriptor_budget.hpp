@@ -19,8 +19,11 @@ namespace eplb {
 /// atomic operation.
 class EPLB_API DescriptorBudget {
 public:
+    /// The client's socket and the backend's.
     static constexpr std::size_t per_session = 2;
+    /// Its two ends.
     static constexpr std::size_t per_pipe = 2;
+    /// As `max_sessions`: the descriptors are the only limit.
     static constexpr std::size_t unlimited = std::numeric_limits<std::uint32_t>::max();
 
     /// `descriptors`: how many there are for sessions and pipes together. `on_room` is called, on
@@ -32,6 +35,7 @@ public:
 
     /// False when there are as many sessions as may be, or no descriptors for one more.
     [[nodiscard]] bool take_session() noexcept;
+    /// After a take_session() that said true. May call `on_room`.
     void return_session() noexcept;
     /// Other limits from now on. Whoever has something keeps it; nobody is told of room.
     void set_limits(std::size_t descriptors, std::size_t max_sessions) noexcept {
@@ -40,15 +44,18 @@ public:
     }
     /// Pipes get at most half of what the sessions of the moment leave.
     [[nodiscard]] bool take_pipe() noexcept;
+    /// After a take_pipe() that said true. May call `on_room`.
     void return_pipe() noexcept;
 
     /// Asks to be told of room. Ask again for a session after it: what was returned just before is
     /// not told. Returns whether nobody else had asked yet.
     bool want_room() noexcept { return !room_wanted_.exchange(true); }
+    /// What take_session() would say now; takes nothing.
     [[nodiscard]] bool has_room_for_session() const noexcept { return fits_session(use_.load()); }
     /// A session waits only because pipes have the descriptors: a pipe that comes back is better
     /// closed than kept.
     [[nodiscard]] bool pipes_in_the_way() const noexcept;
+    /// Taken and not returned.
     [[nodiscard]] std::size_t sessions() const noexcept { return use_.load().sessions; }
 
 private:

@@ -16,7 +16,9 @@ public:
     Fd() noexcept = default;
     /// Takes ownership of `fd`; -1 means "none".
     explicit Fd(int fd) noexcept : fd_{fd} {}
+    /// `other` holds nothing from then on.
     Fd(Fd&& other) noexcept : fd_{other.release()} {}
+    /// Closes what was held, as reset() does.
     Fd& operator=(Fd&& other) noexcept {
         reset(other.release());
         return *this;
@@ -25,7 +27,9 @@ public:
     Fd& operator=(const Fd&) = delete;
     ~Fd() { reset(); }
 
+    /// -1 if there is none. Ownership stays here.
     [[nodiscard]] int get() const noexcept { return fd_; }
+    /// There is one. The kernel is not asked.
     [[nodiscard]] bool valid() const noexcept { return fd_ >= 0; }
 
     /// Gives ownership up to the caller.

@@ -23,7 +23,9 @@ enum class RelayMode : std::uint8_t {
 /// lets us splice at all. Outlives its flows.
 class EPLB_API RelayContext {
 public:
+    /// How the defaults were chosen is in docs/benchmarks.md.
     struct Options {
+        /// RelayMode::copy never takes a pipe.
         RelayMode mode = RelayMode::automatic;
         /// What one recv(2) may take; filling it is the sign of bulk.
         std::size_t scratch_bytes = 64 * 1024;
@@ -38,15 +40,23 @@ public:
 
     /// With the defaults of Options.
     RelayContext() : RelayContext(Options{}) {}
+    /// `budget`, if any, outlives it; without one, only the kernel limits pipes. Allocates the
+    /// scratch buffer, and no pipe yet.
     explicit RelayContext(Options options, DescriptorBudget* budget = nullptr);
 
+    /// Where its flows get their pipes from.
     [[nodiscard]] PipePool& pipes() noexcept { return pipes_; }
+    /// The same, for its stats(), which any thread may ask for.
     [[nodiscard]] const PipePool& pipes() const noexcept { return pipes_; }
+    /// Between two calls of pump() nobody needs what is in it: free for others on this thread.
     [[nodiscard]] std::span<std::byte> scratch() noexcept {
         return {scratch_.get(), options_.scratch_bytes};
     }
+    /// As in the Options.
     [[nodiscard]] RelayMode mode() const noexcept { return options_.mode; }
+    /// As in the Options; what a pipe really has, its Lease::capacity() says.
     [[nodiscard]] std::size_t pipe_bytes() const noexcept { return options_.pipe_bytes; }
+    /// As in the Options: what owners give to pump().
     [[nodiscard]] std::size_t turn_bytes() const noexcept { return options_.turn_bytes; }
     /// False in copy mode, and for good after the kernel denied splice(2) to this process.
     [[nodiscard]] bool may_splice() const noexcept { return may_splice_; }
@@ -76,6 +86,7 @@ private:
 /// nor logs.
 class EPLB_API Flow {
 public:
+    /// From `finished` on it is over, for good.
     enum class State : std::uint8_t {
         blocked,             ///< only a new edge can help
         runnable,            ///< there is more to do; the budget ran out first
@@ -104,7 +115,9 @@ public:
     /// flow need not. Only when nothing is read from the destination any more, or close(2) may reset.
     void leave_end_to_close() noexcept { end_comes_with_close_ = true; }
 
+    /// What pump() said last; blocked before the first.
     [[nodiscard]] State state() const noexcept { return state_; }
+    /// Finished or failed: pump() does nothing any more.
     [[nodiscard]] bool over() const noexcept { return state_ >= State::finished; }
     /// Some that were read wait for the destination.
     [[nodiscard]] bool has_stuck_bytes() const noexcept {

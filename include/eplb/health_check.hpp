@@ -14,6 +14,7 @@ namespace eplb {
 /// How a backend is asked, again and again, whether it works. A plain value; all defaults are those
 /// of a service that says only `type`.
 struct EPLB_API CheckConfig {
+    /// What proves that a backend works.
     enum class Type : std::uint8_t {
         none,  ///< nobody is asked
         /// A connection that stands is enough. Not for MySQL and MariaDB: they count each one as a
@@ -56,12 +57,13 @@ struct EPLB_API CheckConfig {
 
     /// First and last, both included.
     struct StatusRange {
-        std::uint16_t first = 200;
-        std::uint16_t last = 399;
+        std::uint16_t first = 200;  ///< the lowest that is well
+        std::uint16_t last = 399;   ///< the highest that is well
 
         friend bool operator==(const StatusRange& a, const StatusRange& b) noexcept = default;
     };
 
+    /// The rest plays no role for `none`.
     Type type = Type::none;
     /// From the start of a check to that of the next one, give or take 10 %. A check that is not
     /// over by then delays the next one.
@@ -77,7 +79,7 @@ struct EPLB_API CheckConfig {
     /// Ask another address, or another port, than clients are sent to. A port alone is one of the
     /// backend's own address, and means nothing for a Unix socket.
     std::optional<Address> address;
-    std::optional<std::uint16_t> port;
+    std::optional<std::uint16_t> port;  ///< of `address`, if that is there
 
     std::string send;    ///< send_expect: any bytes
     std::string expect;  ///< send_expect: any bytes, at most 4096

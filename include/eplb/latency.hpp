@@ -17,6 +17,7 @@ namespace eplb {
 /// difference in which order they come, or whose clock is behind.
 class EPLB_API Latency {
 public:
+    /// In so long, a sample comes to count less by a factor of e.
     static constexpr Duration time_constant = std::chrono::seconds{10};
 
     /// A sample below a microsecond counts as one, beyond an hour as one.

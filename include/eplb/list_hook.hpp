@@ -18,6 +18,7 @@ public:
     ListHook& operator=(const ListHook&) = delete;
     ~ListHook() { unlink(); }
 
+    /// Whether it is in a list. O(1).
     [[nodiscard]] bool linked() const noexcept { return next_ != nullptr; }
 
     /// O(1); does nothing when not linked.
@@ -41,6 +42,7 @@ private:
 template <class T, class Tag = T>
 class IntrusiveList {
 public:
+    /// What `T` has to derive from.
     using Hook = ListHook<Tag>;
 
     IntrusiveList() noexcept { head_.prev_ = head_.next_ = &head_; }
@@ -51,6 +53,7 @@ public:
     IntrusiveList(const IntrusiveList&) = delete;
     IntrusiveList& operator=(const IntrusiveList&) = delete;
 
+    /// O(1), which size() is not.
     [[nodiscard]] bool empty() const noexcept { return head_.next_ == &head_; }
 
     /// `item` must not be in a list.
@@ -74,6 +77,7 @@ public:
     /// The list must not be empty.
     [[nodiscard]] T& front() const noexcept { return item(*head_.next_); }
 
+    /// Unlinks the first one. The list must not be empty.
     T& pop_front() noexcept {
         T& first = front();
         static_cast<Hook&>(first).unlink();
@@ -98,6 +102,7 @@ public:
         other.head_.prev_ = other.head_.next_ = &other.head_;
     }
 
+    /// Unlinks all of them, and destroys none. O(n).
     void clear() noexcept {
         while (!empty()) pop_front();
     }

@@ -23,6 +23,7 @@ public:
     /// A pipe smaller than this is not worth two system calls a chunk.
     static constexpr std::size_t useful_bytes = 64 * 1024;
 
+    /// Numbers of pipes. For another thread they need not all be of the same moment.
     struct Stats {
         std::size_t open = 0;       ///< lent or idle, now
         std::size_t lent = 0;       ///< now
@@ -37,8 +38,10 @@ public:
     class Lease {
     public:
         Lease() noexcept = default;
+        /// `other` is none from then on.
         Lease(Lease&& other) noexcept
             : pool_{std::exchange(other.pool_, nullptr)}, pipe_{std::move(other.pipe_)} {}
+        /// Gives back what was on loan before.
         Lease& operator=(Lease&& other) noexcept {
             if (this != &other) {
                 give_back();
@@ -49,17 +52,22 @@ public:
         }
         ~Lease() { give_back(); }
 
+        /// Whether there is a pipe.
         [[nodiscard]] explicit operator bool() const noexcept { return pool_ != nullptr; }
+        /// Where splice(2) takes bytes out; -1 for none.
         [[nodiscard]] int read_end() const noexcept { return pipe_.read_end.get(); }
+        /// Where splice(2) puts bytes in; -1 for none.
         [[nodiscard]] int write_end() const noexcept { return pipe_.write_end.get(); }
         /// F_GETPIPE_SZ. A pipe fills by slots, not bytes: small segments fill it long before.
         [[nodiscard]] std::size_t capacity() const noexcept { return pipe_.capacity; }
 
         /// Bytes in the pipe: the borrower keeps this account.
         [[nodiscard]] std::size_t bytes() const noexcept { return pipe_.bytes; }
+        /// So many have gone in.
         void filled(std::size_t count) noexcept {
             pipe_.bytes += static_cast<std::uint32_t>(count);
         }
+        /// So many have come out; not more than bytes().
         void drained(std::size_t count) noexcept {
             pipe_.bytes -= static_cast<std::uint32_t>(count);
         }

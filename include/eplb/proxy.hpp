@@ -17,38 +17,40 @@ namespace eplb {
 
 class Reactor;
 
+/// How much an operator should care.
 enum class LogLevel : std::uint8_t { debug, info, warning, error };
 
 /// An attempt to connect that led nowhere.
 struct FailedAttempt {
-    std::shared_ptr<const Backend> backend;
-    int error = 0;  ///< errno; ETIMEDOUT for our own timeout
+    std::shared_ptr<const Backend> backend;  ///< also when it was removed meanwhile
+    int error = 0;                           ///< errno; ETIMEDOUT for our own timeout
 };
 
 /// What is told of a session when a backend has answered. The references are valid during the call
 /// only.
 struct SessionStart {
-    const Address& client;
-    std::string_view service;
-    const Address& listener;
-    const Backend& backend;
+    const Address& client;     ///< or whom a PROXY header named
+    std::string_view service;  ///< its name
+    const Address& listener;   ///< where the client came in
+    const Backend& backend;    ///< the one that answered
     Duration connect_time{0};  ///< since accept
 };
 
 /// What is told of a session when it is over. The references are valid during the call only.
 struct SessionSummary {
-    const Address& client;
-    std::string_view service;
-    const Address& listener;
+    const Address& client;     ///< or whom a PROXY header named
+    std::string_view service;  ///< its name
+    const Address& listener;   ///< where the client came in
     /// The one that served it, or that was being connected to when it ended; or nullptr.
     const Backend* backend = nullptr;
+    /// In the order in which they were made.
     const std::vector<FailedAttempt>& failed_attempts;
     std::uint64_t bytes_up = 0;    ///< client to backend
     std::uint64_t bytes_down = 0;  ///< backend to client
     Duration connect_time{0};      ///< from accept until a backend answered, or until giving up
-    Duration total_time{0};
-    EndReason reason = EndReason::drain;
-    int error = 0;  ///< the errno behind the reason, or 0
+    Duration total_time{0};        ///< from accept
+    EndReason reason = EndReason::drain;  ///< why it ended
+    int error = 0;                        ///< the errno behind the reason, or 0
     /// What was wrong with a PROXY header; static text.
     std::string_view problem;
     /// As told to the backend, if the service wants that.
@@ -68,7 +70,10 @@ public:
     virtual ~ProxyObserver() = default;
     /// Something an operator should know of that no single session can tell.
     virtual void on_event(LogLevel level, std::string_view message) noexcept = 0;
+    /// A backend has answered. Does nothing by default.
     virtual void on_session_start(const SessionStart& start) noexcept { static_cast<void>(start); }
+    /// Its sockets are closed. Told of every client that was accepted, even of those who were
+    /// turned away. Does nothing by default.
     virtual void on_session_end(const SessionSummary& summary) noexcept {
         static_cast<void>(summary);
     }
@@ -76,24 +81,26 @@ public:
 
 /// What a proxy knows of a backend at some moment.
 struct BackendStatus {
-    std::string service;
-    std::string name;
-    Address address;
-    std::uint32_t weight = 1;
+    std::string service;         ///< its name
+    std::string name;            ///< as configured; may be empty
+    Address address;             ///< where its sessions are sent
+    std::uint32_t weight = 1;    ///< as configured, during a slow start too
     std::size_t active = 0;      ///< sessions, now
     std::uint64_t attempts = 0;  ///< sessions that were sent to it, ever
     std::uint64_t failures = 0;  ///< those of them that could not connect
     bool removed = false;        ///< by apply(); only its last sessions are left
+    /// What Proxy::set_backend() said.
     Backend::Wanted wanted = Backend::Wanted::up;
     bool down = false;     ///< its checks say so
     bool ejected = false;  ///< it failed clients, and is left alone for a while
 };
 
+/// Of all workers together. Numbers that go on changing are not all of the same moment.
 struct ProxyStats {
-    std::size_t active_sessions = 0;
-    std::vector<std::size_t> sessions_by_worker;
-    std::uint64_t accepted = 0;
-    PipePool::Stats pipes;
+    std::size_t active_sessions = 0;              ///< accepted, and not over yet
+    std::vector<std::size_t> sessions_by_worker;  ///< the first is on the proxy's thread
+    std::uint64_t accepted = 0;                   ///< clients, ever
+    PipePool::Stats pipes;                        ///< of all pools together
 };
 
 /// A whole balancer: accepts on its listeners and relays each connection to one of its backends.
@@ -146,7 +153,9 @@ public:
 
     /// Sessions at a time, as configured or as worked out.
     [[nodiscard]] std::size_t max_connections() const noexcept;
+    /// Accepted, and not over yet.
     [[nodiscard]] std::size_t active_sessions() const noexcept;
+    /// Asks no worker to stop: a few loads for each.
     [[nodiscard]] ProxyStats stats() const;
     /// The addresses really listened on, in the order of the configuration: port 0 has become a
     /// number.

@@ -22,6 +22,7 @@ struct EPLB_API Rate {
     /// with a message that quotes `text` and says what is wrong with it.
     [[nodiscard]] static Rate parse(std::string_view text);
 
+    /// Whatever the period.
     [[nodiscard]] bool unlimited() const noexcept { return count == 0; }
 
     /// The shortest text that parse() reads back, with a period in whole microseconds: "100/s",

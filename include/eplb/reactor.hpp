@@ -12,6 +12,7 @@
 #include <sys/epoll.h>
 #include <vector>
 
+/// All of the library but its version, which is for C as well.
 namespace eplb {
 
 /// The event loop: one epoll set, one list of ready tasks, one timing wheel, one thread.
@@ -21,6 +22,7 @@ namespace eplb {
 ///   2. note each event in its watch and put the watch's task on the ready list;
 ///   3. read the clock; put the task of each expired timer on the ready list;
 ///   4. run every task that is on the list now, once.
+///
 /// epoll's event array is dead before the first task runs, so a task may destroy any other.
 ///
 /// Construct, use and destroy it on one thread; only post() and stop() may be called from others.

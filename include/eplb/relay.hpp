@@ -51,6 +51,7 @@ enum class EndReason : std::uint8_t {
 /// "client_fin" and so on.
 [[nodiscard]] EPLB_API std::string_view to_string(EndReason reason) noexcept;
 
+/// When a relay ends although its peers go on.
 struct RelayTimeouts {
     /// No byte in either direction for so long ends it; zero: never.
     Duration idle{0};
@@ -68,7 +69,9 @@ struct RelayTimeouts {
     friend bool operator==(const RelayTimeouts& a, const RelayTimeouts& b) noexcept = default;
 };
 
+/// How a relay went.
 struct RelayResult {
+    /// From client_fin to half_close, or local_error.
     EndReason reason = EndReason::drain;
     std::uint64_t bytes_up = 0;    ///< client to server
     std::uint64_t bytes_down = 0;  ///< server to client

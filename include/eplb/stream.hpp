@@ -22,16 +22,18 @@ class Task;
 /// 32 bytes. Belongs to the thread of its reactor, which outlives it, as does the task.
 class EPLB_API Stream {
 public:
+    /// What came of receive() or send().
     enum class Status : std::uint8_t {
         moved,    ///< `bytes` (at least one) went through
         blocked,  ///< not now: the task runs when that has changed
         ended,    ///< the peer has finished sending, and all that it sent was received
         failed,   ///< the connection is broken: `error`
     };
+    /// One system call's worth.
     struct Result {
-        Status status = Status::failed;
-        std::size_t bytes = 0;
-        int error = 0;  ///< an errno: ECONNRESET, EPIPE, ETIMEDOUT, …
+        Status status = Status::failed;  ///< says which of the others means something
+        std::size_t bytes = 0;           ///< moved
+        int error = 0;                   ///< an errno: ECONNRESET, EPIPE, ETIMEDOUT, …
     };
 
     /// Runs `task` whenever something new is known of `socket`, which is connected and nonblocking,
@@ -55,7 +57,9 @@ public:
     /// Stops watching, and gives the socket up: to a Relay, for instance.
     [[nodiscard]] Fd release() noexcept;
 
+    /// For its addresses and options: getpeername(2), setsockopt(2).
     [[nodiscard]] const Fd& socket() const noexcept { return socket_; }
+    /// For what is known before it is met: hung_up(), failed().
     [[nodiscard]] const Watch& watch() const noexcept { return watch_; }
 
 private:

@@ -20,6 +20,7 @@ class TimerWheel;
 /// Belongs to the thread of its reactor, which outlives it.
 class EPLB_API Timer : public ListHook<Timer> {
 public:
+    /// Runs `task`, which outlives it. Not started yet.
     Timer(Reactor& reactor, Task& task) noexcept : reactor_{reactor}, task_{task} {}
     ~Timer() { cancel(); }
 
@@ -31,6 +32,7 @@ public:
     /// Stops it, and forgets that it fired.
     void cancel() noexcept;
 
+    /// Started, and neither fired nor cancelled.
     [[nodiscard]] bool armed() const noexcept { return linked(); }
     /// Whether it fired since the last call or start.
     [[nodiscard]] bool take_fired() noexcept {

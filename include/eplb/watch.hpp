@@ -24,6 +24,7 @@ public:
     /// What a stream socket wants to hear. Errors and hang-ups are always reported.
     static constexpr std::uint32_t stream_events =
         EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET;
+    /// What is only read from wants to hear: a listening socket, an eventfd(2), a pipe.
     static constexpr std::uint32_t input_events = EPOLLIN | EPOLLET;
 
     /// Runs `task` whenever something new is known. Not attached yet.
@@ -38,6 +39,7 @@ public:
     [[nodiscard]] int attach(int fd, std::uint32_t events = stream_events) noexcept;
     /// Stops watching. One epoll_ctl(2) if attached, else nothing.
     void detach() noexcept;
+    /// From an attach() that returned 0 to detach().
     [[nodiscard]] bool attached() const noexcept { return fd_ >= 0; }
     /// The descriptor being watched, or -1.
     [[nodiscard]] int fd() const noexcept { return fd_; }
@@ -57,7 +59,9 @@ public:
 
     /// For an owner that wants to try without being told to.
     void assume_readable() noexcept { ready_ |= EPOLLIN; }
+    /// A read has proved it stale. Forgets urgent(), too.
     void clear_readable() noexcept { ready_ &= ~std::uint32_t{EPOLLIN | EPOLLPRI}; }
+    /// A write has said EAGAIN.
     void clear_writable() noexcept { ready_ &= ~std::uint32_t{EPOLLOUT}; }
 
 private:
