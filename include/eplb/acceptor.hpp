@@ -24,7 +24,7 @@ struct ListenOptions {
     /// kernel shares the clients out by a hash of the connection. Not for Unix sockets.
     bool share_port = false;
     /// Accepted sockets inherit them.
-    SocketOptions socket;
+    SocketOptions socket{};
     /// TCP_FASTOPEN: clients that may wait for us with data in their SYN; 0: none.
     std::uint32_t fast_open = 0;
     /// TCP_DEFER_ACCEPT: a client is accepted when it has sent something, or after so long. Zero: at
@@ -45,9 +45,10 @@ struct ListenOptions {
 [[nodiscard]] EPLB_API Fd listen_on(const Address& address, const ListenOptions& options = {});
 
 /// Sets those of `options` that can change while a socket listens: backlog, keepalive, mark,
-/// congestion control and the like, and the mode and owner of a Unix socket. What is 0, empty or off
-/// (but for TCP_NODELAY) stays as it was, as does what the kernel does not take. Returns 0, or the
-/// first errno of backlog, mode, owner, interface, mark, congestion control and transparency.
+/// congestion control and the like, and the mode and owner of a Unix socket (nothing: as they are).
+/// What is off in `options` is switched off. What the kernel does not take stays as it was; returns
+/// 0, or the first errno of backlog, mode, owner, and of an interface, mark, congestion control and
+/// transparency that are not off.
 EPLB_API int change_options(const Fd& listener, const Address& address,
                             const ListenOptions& options) noexcept;
 

@@ -4,8 +4,11 @@
 
 #include <algorithm>
 #include <array>
+#include <fstream>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <string>
+#include <string_view>
 
 namespace eplb {
 namespace {
@@ -70,6 +73,28 @@ OptionFailure set_route(const Fd& fd, const SocketOptions& options, int family) 
             return {error, "transparent"};
     }
     return {};
+}
+
+void unset_options(const Fd& fd, const SocketOptions& options, int family) noexcept {
+    const auto set = [&](int level, int name, int value) {
+        static_cast<void>(sys::set_option(fd.get(), level, name, value));
+    };
+    const auto set_text = [&](int level, int name, std::string_view value) {
+        static_cast<void>(sys::set_text_option(fd.get(), level, name, value));
+    };
+    if (options.keepalive.idle == Duration{0}) set(SOL_SOCKET, SO_KEEPALIVE, 0);
+    if (options.interface.empty()) set_text(SOL_SOCKET, SO_BINDTODEVICE, "");
+    if (options.mark == 0) set(SOL_SOCKET, SO_MARK, 0);
+    if (options.congestion.empty()) {
+        // Of this network namespace.
+        std::ifstream file{"/proc/sys/net/ipv4/tcp_congestion_control"};
+        std::string usual;
+        if (file >> usual) set_text(IPPROTO_TCP, TCP_CONGESTION, usual);
+    }
+    if (!options.transparent) {
+        const bool v6 = family == AF_INET6;
+        set(v6 ? SOL_IPV6 : SOL_IP, v6 ? IPV6_TRANSPARENT : IP_TRANSPARENT, 0);
+    }
 }
 
 }  // namespace eplb

@@ -29,4 +29,8 @@ void set_keepalive(const Fd& fd, const Keepalive& keepalive) noexcept;
 [[nodiscard]] OptionFailure set_route(const Fd& fd, const SocketOptions& options,
                                       int family) noexcept;
 
+/// For a socket that had other options before: those of keepalive and route that have their defaults
+/// in `options` become what a new socket has. One system call each; failure is ignored.
+void unset_options(const Fd& fd, const SocketOptions& options, int family) noexcept;
+
 }  // namespace eplb

@@ -171,6 +171,12 @@ int change_options(const Fd& listener, const Address& address,
         return error != 0 ? error : refused;
     }
     set_tcp_options(listener, options);
+    // What was wanted before and is not any more.
+    unset_options(listener, options.socket, address.family());
+    for (const auto& [name, off] : {std::pair{TCP_FASTOPEN, options.fast_open == 0},
+                                    {TCP_DEFER_ACCEPT, options.defer_accept == Duration{0}}}) {
+        if (off) static_cast<void>(sys::set_option(listener.get(), IPPROTO_TCP, name, 0));
+    }
     const OptionFailure failure = set_route(listener, options.socket, address.family());
     return error != 0 ? error : failure.error;
 }

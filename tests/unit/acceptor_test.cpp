@@ -7,6 +7,7 @@
 #include "support/peer.hpp"
 #include "support/process.hpp"
 
+#include <array>
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
@@ -285,6 +286,55 @@ TEST_CASE("listen_on: several that share a port each get clients, and only by th
     }
     CHECK(at_first > 0);
     CHECK(at_second > 0);
+}
+
+TEST_CASE("change_options: sets what is wanted now, and switches off what is not wanted any more",
+          "[reactor][acceptor]") {
+    const Fd listener = listen_on(Address::parse("127.0.0.1:0"));
+    const Address address = local_address(listener);
+    const auto option = [&](int level, int name) { return get_option(listener, level, name); };
+    const auto text_option = [&](int level, int name) {
+        std::array<char, 32> text{};
+        socklen_t length = text.size();
+        REQUIRE(::getsockopt(listener.get(), level, name, text.data(), &length) == 0);
+        return std::string{text.data()};
+    };
+    const std::string usual = text_option(IPPROTO_TCP, TCP_CONGESTION);
+
+    eplb::ListenOptions options;
+    options.socket.no_delay = false;
+    options.socket.keepalive = {.idle = 5min, .interval = 7s, .count = 3};
+    options.socket.congestion = "reno";
+    options.fast_open = 16;
+    options.defer_accept = 3s;
+    const bool privileged = ::geteuid() == 0;
+    if (privileged) {
+        options.socket.mark = 77;
+        options.socket.interface = "lo";
+        options.socket.transparent = true;
+    }
+    CHECK(eplb::change_options(listener, address, options) == 0);
+    CHECK(option(IPPROTO_TCP, TCP_NODELAY) == 0);
+    CHECK(option(SOL_SOCKET, SO_KEEPALIVE) != 0);
+    CHECK(option(IPPROTO_TCP, TCP_KEEPIDLE) == 300);
+    CHECK(text_option(IPPROTO_TCP, TCP_CONGESTION) == "reno");
+    CHECK(option(IPPROTO_TCP, TCP_FASTOPEN) == 16);
+    CHECK(option(IPPROTO_TCP, TCP_DEFER_ACCEPT) > 0);
+    CHECK(option(SOL_SOCKET, SO_MARK) == (privileged ? 77 : 0));
+    CHECK(text_option(SOL_SOCKET, SO_BINDTODEVICE) == (privileged ? "lo" : ""));
+    CHECK(option(SOL_IP, IP_TRANSPARENT) == (privileged ? 1 : 0));
+
+    options = {};
+    options.socket.keepalive.idle = Duration{0};
+    CHECK(eplb::change_options(listener, address, options) == 0);
+    CHECK(option(IPPROTO_TCP, TCP_NODELAY) != 0);
+    CHECK(option(SOL_SOCKET, SO_KEEPALIVE) == 0);
+    CHECK(text_option(IPPROTO_TCP, TCP_CONGESTION) == usual);
+    CHECK(option(IPPROTO_TCP, TCP_FASTOPEN) == 0);
+    CHECK(option(IPPROTO_TCP, TCP_DEFER_ACCEPT) == 0);
+    CHECK(option(SOL_SOCKET, SO_MARK) == 0);
+    CHECK(text_option(SOL_SOCKET, SO_BINDTODEVICE).empty());
+    CHECK(option(SOL_IP, IP_TRANSPARENT) == 0);
 }
 
 TEST_CASE("require_unused: throws where somebody listens, sharing or not, and nowhere else",
