@@ -1,15 +1,14 @@
-import collections
-import faulthandler
 import os
 import pathlib
 import resource
 import shutil
-import signal
 import tempfile
 
 import pytest
 
 import harness
+
+pytest_plugins = ["pytest_suite"]
 
 # What the tests start, and the Debian package that has it.
 TOOLS = {
@@ -21,7 +20,6 @@ TOOLS = {
     "nsenter": "util-linux",
     "prlimit": "util-linux",
 }
-PATIENCE = 90  # seconds for a test, unless it is marked otherwise
 
 
 def pytest_configure(config):
@@ -36,24 +34,6 @@ def pytest_configure(config):
     harness.binary()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_protocol(item):
-    """A hanging test fails; should even that hang, the whole run ends and says where it stood."""
-    marker = item.get_closest_marker("patience")
-    seconds = marker.args[0] if marker else PATIENCE
-
-    def give_up(*_):
-        raise TimeoutError(f"the test did not end within {seconds} s")
-
-    faulthandler.dump_traceback_later(seconds + 60, exit=True)
-    before = signal.signal(signal.SIGALRM, give_up)
-    signal.alarm(seconds)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
-    faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -83,23 +63,3 @@ def narrow(lab):
     network = lab.narrow_network()
     with network.entered():
         yield network
-
-
-_outcomes = collections.defaultdict(set)
-
-
-def pytest_runtest_logreport(report):
-    if report.outcome != "passed" or report.when == "call":
-        _outcomes[report.nodeid].add(report.outcome)
-
-
-def pytest_sessionfinish(session):
-    counts_file = os.environ.get("EPLB_TEST_COUNTS")
-    if not counts_file or hasattr(session.config, "workerinput"):
-        return
-    verdicts = collections.Counter(
-        next(verdict for verdict in ("failed", "skipped", "passed") if verdict in outcomes)
-        for outcomes in _outcomes.values()
-    )
-    with open(counts_file, "a") as file:
-        file.write(f"system {verdicts['passed']} {verdicts['failed']} {verdicts['skipped']}\n")

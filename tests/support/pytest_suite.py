@@ -1,0 +1,54 @@
+"""What the suites in Python have in common: a limit to the time of a test, and the line for EPLB_TEST_COUNTS. A suite
+has `suite = NAME` in its pytest.ini."""
+
+import collections
+import faulthandler
+import os
+import signal
+
+import pytest
+
+PATIENCE = 90  # seconds for a test, unless it is marked otherwise
+
+
+def pytest_addoption(parser):
+    parser.addini("suite", "what it is called where tests are counted")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_protocol(item):
+    """A hanging test fails; should even that hang, the whole run ends and says where it stood."""
+    marker = item.get_closest_marker("patience")
+    seconds = marker.args[0] if marker else PATIENCE
+
+    def give_up(*_):
+        raise TimeoutError(f"the test did not end within {seconds} s")
+
+    faulthandler.dump_traceback_later(seconds + 60, exit=True)
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(seconds)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+    faulthandler.cancel_dump_traceback_later()
+
+
+_outcomes = collections.defaultdict(set)
+
+
+def pytest_runtest_logreport(report):
+    if report.outcome != "passed" or report.when == "call":
+        _outcomes[report.nodeid].add(report.outcome)
+
+
+def pytest_sessionfinish(session):
+    counts_file = os.environ.get("EPLB_TEST_COUNTS")
+    if not counts_file or hasattr(session.config, "workerinput"):
+        return
+    verdicts = collections.Counter(
+        next(verdict for verdict in ("failed", "skipped", "passed") if verdict in outcomes)
+        for outcomes in _outcomes.values()
+    )
+    with open(counts_file, "a") as file:
+        name = session.config.getini("suite")
+        file.write(f"{name} {verdicts['passed']} {verdicts['failed']} {verdicts['skipped']}\n")
