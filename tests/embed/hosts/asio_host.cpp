@@ -1,0 +1,80 @@
+// A reactor in a program around asio's io_context. With Boost it is the same, in boost::asio.
+
+#include "eplb/reactor.hpp"
+
+#include <asio/io_context.hpp>
+#include <asio/posix/stream_descriptor.hpp>
+#include <asio/steady_timer.hpp>
+#include <system_error>
+
+// Destroyed when the context does not run any more. One thread runs it.
+class NestedReactor {
+public:
+    NestedReactor(eplb::Reactor& reactor, asio::io_context& io)
+        : reactor_{reactor}, events_{io, reactor.fd()}, timer_{io} {
+        wait_for_events();
+        set_timer();
+    }
+    ~NestedReactor() { events_.release(); }  // the descriptor stays the reactor's
+
+    // Also for whoever starts a timer outside of a turn: asio asks nobody before it sleeps.
+    void set_timer() {
+        const eplb::Duration wait = reactor_.wait_time();
+        if (wait < eplb::Duration{0}) return static_cast<void>(timer_.cancel());
+        timer_.expires_after(wait);
+        timer_.async_wait([this](std::error_code error) { turn(error); });
+    }
+
+private:
+    void wait_for_events() {  // each time asio looks anew, so what a turn has left is seen
+        events_.async_wait(asio::posix::stream_descriptor::wait_read,
+                           [this](std::error_code error) {
+                               turn(error);
+                               if (!error) wait_for_events();
+                           });
+    }
+    void turn(std::error_code error) {
+        if (error) return;  // it was cancelled
+        reactor_.run_once(eplb::Duration{0});
+        set_timer();
+    }
+
+    eplb::Reactor& reactor_;
+    asio::posix::stream_descriptor events_;
+    asio::steady_timer timer_;
+};
+
+// --- the program
+
+#include "service.hpp"
+
+class Beat {
+public:
+    Beat(asio::io_context& io, std::chrono::milliseconds period) : period_{period}, timer_{io} {
+        if (period_.count() > 0) wait();
+    }
+
+private:
+    void wait() {
+        timer_.expires_after(period_);
+        timer_.async_wait([this](std::error_code error) {
+            if (error) return;
+            beat();
+            wait();
+        });
+    }
+    std::chrono::milliseconds period_;
+    asio::steady_timer timer_;
+};
+
+int main(int argc, char** argv) {
+    const Options options{argc, argv};
+    asio::io_context io;
+    const Beat beat{io, options.beat};
+
+    const CountingClock clock;
+    eplb::Reactor reactor{clock};
+    const Service service{reactor, options.tick, [&] { io.stop(); }};
+    const NestedReactor nested{reactor, io};
+    io.run();
+}
