@@ -93,6 +93,21 @@ def test_cmake_finds_everything_in_a_folder_that_was_moved(prefix, run, dial):
         assert str(prefix.folder) not in file.read_text()
 
 
+# --- documents
+
+
+def test_the_programs_in_the_documents_compile_and_do_what_they_say(prefix, run):
+    """embedding.md begins with a port forwarder of thirty lines, and ends with a test that passes."""
+    page = (ROOT / "docs/embedding.md").read_text()
+    programs = [block for block in re.findall(r"```cpp\n(.*?)```", page, re.DOTALL) if "int main" in block]
+    assert len(programs) == 2
+    forwarder, clock = (prefix.output / f"document-{i}.cpp" for i in range(2))
+    for source, text in zip((forwarder, clock), programs):
+        source.write_text(text)
+    at_once(functools.partial(prefix.compile, source, source.with_suffix("")) for source in (forwarder, clock))
+    assert run(clock.with_suffix("")).exit_code() == 0
+
+
 # --- headers
 
 STRICT = ["-std=c++20", "-fsyntax-only", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror"]
