@@ -1,4 +1,4 @@
-// A balancing policy of one's own: the first backend is for clients of this machine, as long as it
+// A balancing policy of one's own: the first backend is for clients on a loopback address, as long as it
 // works; all others share the rest.
 //     custom_balancer HERE LOCAL OTHER...
 
