@@ -4,6 +4,7 @@
 #include "temp_dir.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <fmt/format.h>
 #include <sstream>
@@ -152,6 +153,40 @@ void add_nginx(Designs& designs, const std::string& path) {
     designs.available.push_back(std::move(design));
 }
 
+void add_echo(Designs& designs, const Programs& programs) {
+    struct Server {
+        const char* name;
+        const char* what;
+        const std::string& path;
+        const char* remedy;
+    };
+    const std::array<Server, 5> servers{
+        {{"echo-epoll", "echo server, a bare epoll loop in C", programs.echo_epoll, ""},
+         {"echo-eplb", "echo server, examples/echo_server.cpp with the shared library",
+          programs.echo_eplb, "; configure with -Dexamples=true"},
+         {"echo-eplb-static", "echo server, the same linked as eplb itself is",
+          programs.echo_eplb_static, ""},
+         {"echo-libuv", "echo server, libuv", programs.echo_libuv,
+          "; Debian: libuv1-dev, before configuring"},
+         {"echo-asio", "echo server, standalone Asio", programs.echo_asio,
+          "; Debian: libasio-dev, before configuring"}}};
+    for (const Server& server : servers) {
+        if (server.path.empty() || find_program(server.path).empty()) {
+            designs.missing.push_back(
+                fmt::format("{}: it is not built{}", server.name, server.remedy));
+            continue;
+        }
+        Design design{.name = server.name,
+                      .family = Family::echo,
+                      .what = server.what,
+                      .version = version_of({server.path, "--version"})};
+        design.command = [path = server.path](const Route& route) {
+            return Command{path, route.listen()};
+        };
+        designs.available.push_back(std::move(design));
+    }
+}
+
 }  // namespace
 
 std::string Route::listen() const { return fmt::format("{}:{}", host, port); }
@@ -173,6 +208,7 @@ Designs find_designs(const Programs& programs) {
     add_naive(designs, programs);
     add_haproxy(designs, programs.haproxy);
     add_nginx(designs, programs.nginx);
+    add_echo(designs, programs);
     return designs;
 }
 

@@ -21,9 +21,10 @@ struct Route {
 };
 
 /// Which program a design is of; the targets compare families.
-enum class Family : std::uint8_t { direct, eplb, naive_threads, naive_go, haproxy, nginx };
+enum class Family : std::uint8_t { direct, eplb, naive_threads, naive_go, haproxy, nginx, echo };
 
-/// A way to get from the load to the backends.
+/// A way to get from the load to the backends; or, of the family `echo`, a server that answers by
+/// itself, which no default selection has.
 struct Design {
     std::string name;
     Family family = Family::direct;
@@ -51,6 +52,12 @@ struct Programs {
     std::string naive_threads;
     std::string go;
     std::string go_source;
+    /// Servers that echo, on eplb's reactor and on others.
+    std::string echo_eplb;
+    std::string echo_eplb_static;
+    std::string echo_epoll;
+    std::string echo_libuv;
+    std::string echo_asio;
 };
 
 /// Every design that can run here, in the order of the tables, and why others cannot.

@@ -66,12 +66,20 @@ std::vector<Cell> select_cells(const Options& options, std::size_t descriptors) 
     return quick;
 }
 
+// Echo servers are no proxies: beside those they run only when they are asked for.
+std::vector<Design> select_designs(const Options& options, const std::vector<Design>& all) {
+    std::vector<Design> selected = select(all, options.designs, "--designs");
+    if (options.designs.empty())
+        std::erase_if(selected, [](const Design& d) { return d.family == Family::echo; });
+    return selected;
+}
+
 void list(const std::vector<Cell>& cells, const Designs& designs) {
     fmt::print("cells (* in the short selection):\n");
     for (const Cell& cell : cells) fmt::print("  {}{}\n", cell.name, cell.quick ? " *" : "");
     fmt::print("designs:\n");
     for (const Design& design : designs.available)
-        fmt::print("  {:<16}{}{}{}\n", design.name, design.what, design.version.empty() ? "" : ": ",
+        fmt::print("  {:<18}{}{}{}\n", design.name, design.what, design.version.empty() ? "" : ": ",
                    design.version);
     for (const std::string& missing : designs.missing) fmt::print("  not here: {}\n", missing);
 }
@@ -155,7 +163,7 @@ int run(const Options& options, const std::vector<std::string>& arguments) {
         return 0;
     }
     const std::vector<Cell> cells = select_cells(options, descriptors);
-    std::vector<Design> designs = select(found.available, options.designs, "--designs");
+    std::vector<Design> designs = select_designs(options, found.available);
     if (!options.reference.empty())
         static_cast<void>(select(designs, {options.reference}, "--reference"));
     const TempDir directory;

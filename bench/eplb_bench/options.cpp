@@ -51,7 +51,9 @@ void define_options(CLI::App& app, Options& options, RawOptions& raw) {
         ->type_name("LIST")
         ->allow_extra_args(false)
         ->group(what);
-    app.add_option("--designs", raw.designs, "Only these, like direct,'eplb-*',nginx")
+    app.add_option(
+           "--designs", raw.designs,
+           "Only these, like direct,'eplb-*',nginx.\nDefault: all but 'echo-*', servers without a proxy")
         ->type_name("LIST")
         ->allow_extra_args(false)
         ->group(what);
@@ -168,6 +170,11 @@ void interpret(Options& options, const RawOptions& raw, const CLI::App& app) {
     programs.eplb = EPLB_BENCH_EPLB;
     programs.naive_threads = EPLB_BENCH_NAIVE_THREADS;
     programs.go_source = EPLB_BENCH_GO_SOURCE;
+    programs.echo_eplb = EPLB_BENCH_ECHO_EPLB;
+    programs.echo_eplb_static = EPLB_BENCH_ECHO_EPLB_STATIC;
+    programs.echo_epoll = EPLB_BENCH_ECHO_EPOLL;
+    programs.echo_libuv = EPLB_BENCH_ECHO_LIBUV;
+    programs.echo_asio = EPLB_BENCH_ECHO_ASIO;
     programs.go = find_program("go");
     programs.haproxy = app.count("--haproxy") == 0 ? find_program(raw.haproxy)
                                                    : existing_program("--haproxy", raw.haproxy);

@@ -19,7 +19,7 @@ public:
 struct Options {
     Programs programs;
     std::vector<std::string> cells;    ///< names or globs; empty: the short selection
-    std::vector<std::string> designs;  ///< names or globs; empty: all
+    std::vector<std::string> designs;  ///< names or globs; empty: all but echo servers
     std::string reference;
     std::size_t rounds = 5;
     double seconds = 1;

@@ -205,6 +205,10 @@ private:
 
 Sample measure(const Design& design, const Cell& cell, const RunOptions& options) {
     Sample sample;
+    if (design.family == Family::echo && cell.work.push + cell.work.pull > 0) {
+        sample.failure = "it has no backends, which bulk goes to and comes from";
+        return sample;
+    }
     Run run{design, cell, options};
     try {
         sample = run.measure();
