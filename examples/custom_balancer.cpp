@@ -11,6 +11,7 @@
 #include <iostream>
 #include <memory>
 #include <span>
+#include <stdexcept>
 #include <string_view>
 
 namespace {
@@ -26,7 +27,7 @@ public:
     Backend* pick(const Candidates& candidates, const Address& client,
                   TimePoint) noexcept override {
         const std::span<Backend* const> all = candidates.all();
-        const bool local_works = all.front()->index() == 0;  // its place in the configuration
+        const bool local_works = all.front()->index() == 0;  // its place; no apply() changes it
         if (local_works && (client.is_loopback() || all.size() == 1)) return all.front();
         return turns_.next(local_works ? all.subspan(1) : all);
     }

@@ -11,6 +11,7 @@
 #include <exception>
 #include <iostream>
 #include <list>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -42,8 +43,7 @@ private:
                         : stream_.receive(std::as_writable_bytes(std::span{buffer}));
             if (result.status == Stream::Status::blocked) return Next::wait;
             if (result.status != Stream::Status::moved) return Next::done;
-            if (talking) text_.erase(0, result.bytes);
-            if (!talking) text_.assign(buffer.data(), result.bytes);
+            text_ = talking ? text_.substr(result.bytes) : std::string{buffer.data(), result.bytes};
             return Next::again;
         }
         void retire() override {  // called after Next::done, when run() is over
@@ -69,8 +69,8 @@ private:
 int main() try {
     Reactor reactor;
     const SignalWatch signals{reactor, {SIGINT, SIGTERM}, [&](int) { reactor.stop(); }};
-    const Server alpha{reactor, "alpha"};
-    const Server beta{reactor, "beta"};
+    Server alpha{reactor, "alpha"};
+    Server beta{reactor, "beta"};
     reactor.run();
 } catch (const std::exception& error) {
     std::cerr << "demo: " << error.what() << '\n';

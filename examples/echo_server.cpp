@@ -10,6 +10,8 @@
 #include <exception>
 #include <iostream>
 #include <list>
+#include <span>
+#include <stdexcept>
 #include <utility>
 #include <vector>
 
@@ -26,8 +28,8 @@ public:
     // One read, then others get their turn. Who does not take the echo is not read from.
     Next run() override {
         if (!rest_.empty()) return give(rest_);
-        static std::array<std::byte, 64 * 1024>
-            buffer;  // one for all: it is empty between two runs
+        // One for all: it is empty between two runs.
+        static std::array<std::byte, 64 * 1024> buffer;
         const Stream::Result got = stream_.receive(buffer);
         if (got.status == Stream::Status::blocked) return Next::wait;
         if (got.status != Stream::Status::moved) return Next::done;

@@ -10,8 +10,8 @@
 #include <chrono>
 #include <exception>
 #include <iostream>
+#include <stdexcept>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 namespace {
@@ -26,8 +26,8 @@ class Log final : public ProxyObserver {
 
 class Scaler final : public Task {
 public:
-    Scaler(Reactor& reactor, Proxy& proxy, std::vector<BackendConfig> pool)
-        : proxy_{proxy}, pool_{std::move(pool)}, timer_{reactor, *this} {
+    Scaler(Reactor& reactor, Proxy& proxy, const std::vector<BackendConfig>& pool)
+        : proxy_{proxy}, pool_{pool}, timer_{reactor, *this} {
         timer_.start(interval);
     }
 
@@ -71,7 +71,7 @@ int main(int argc, char** argv) try {
     Log log;
     Proxy proxy{reactor, config, log};
     std::cout << "balancing " << proxy.listen_addresses()[0].to_string() << std::endl;
-    const Scaler scaler{reactor, proxy, pool};
+    Scaler scaler{reactor, proxy, pool};
     reactor.run();
 } catch (const std::exception& error) {
     std::cerr << "embedded_proxy: " << error.what() << '\n';

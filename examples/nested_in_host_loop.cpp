@@ -5,10 +5,12 @@
 #include "eplb/proxy.hpp"
 #include "eplb/reactor.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <exception>
 #include <iostream>
 #include <poll.h>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 

@@ -12,6 +12,7 @@
 #include <iostream>
 #include <list>
 #include <optional>
+#include <stdexcept>
 #include <utility>
 
 namespace {

@@ -54,6 +54,6 @@ private:
 
 int main() {
     Reactor reactor;
-    const Metronome metronome{reactor};
+    Metronome metronome{reactor};
     reactor.run();
 }

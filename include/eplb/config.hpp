@@ -140,6 +140,7 @@ struct ServiceConfig {
     /// If set, makes the balancers instead: two for each worker, for primaries and for backups,
     /// whenever a configuration is applied, on the proxy's thread. What it throws leaves the
     /// constructor of Proxy or Proxy::apply(), and nothing has changed; it must not return nullptr.
+    /// They are used and destroyed on their workers' threads.
     std::function<std::unique_ptr<Balancer>()> make_balancer;
     /// A backend to which so many clients in a row could not connect gets none for
     /// `ejection_time`, twice as long the next time, and so on up to `max_ejection_time`, until it

@@ -30,7 +30,7 @@ class EPLB_API Connector final {
 public:
     /// `socket` is connected, nonblocking and close-on-exec; or not valid, and `error` says why:
     /// ECONNREFUSED, EHOSTUNREACH and the like, connect(2); ETIMEDOUT, also for our own timeout;
-    /// EMFILE and the like of this machine.
+    /// EAGAIN for a Unix socket whose backlog is full; EMFILE and the like of this machine.
     ///
     /// Called once, in a later turn. May do anything, also destroy the connector, and may throw: the
     /// exception leaves Reactor::run_once().

@@ -60,7 +60,8 @@ struct SessionSummary {
 };
 
 /// Whoever wants to know. Called in the middle of things, so it must not throw. It may call anything
-/// of the proxy but apply(), and may destroy it.
+/// of the proxy but apply(), and may destroy it; what drain() and reset_sessions() do begins in the
+/// next turn then. Once the proxy is being destroyed, calls that change something do nothing.
 ///
 /// Called on the thread of the worker that it is about: with one worker that is the reactor's. With
 /// several, calls come from several threads at once, and only those on the reactor's may touch the
@@ -116,8 +117,9 @@ public:
     /// listener), std::runtime_error (more connections than the process has descriptors for).
     Proxy(Reactor& reactor, const Config& config, ProxyObserver& observer);
     /// Resets the sessions that are left, and tells the observer of their ends. Within a call of the
-    /// observer: from then on nobody is told anything, and sessions and listening sockets go in the
-    /// reactor's next turn. What a custom Balancer looks at has to stay until then.
+    /// observer: when it returns nobody is told anything any more, and sessions and listening sockets
+    /// go in the reactor's next turn. What a custom Balancer looks at has to stay until then. It waits
+    /// for the other threads, so its caller must not hold a lock that the observer takes there.
     ~Proxy();
     Proxy(const Proxy&) = delete;
     Proxy& operator=(const Proxy&) = delete;
@@ -144,11 +146,12 @@ public:
     /// Closes the listeners, after accepting what their backlogs hold, and calls `on_drained` when
     /// the last session is over; those that are left after `timeout` (zero: never) are reset first.
     /// `on_drained` comes in a turn of its own, with the number of sessions that had to be reset. It
-    /// may destroy the proxy, and may throw: the exception leaves Reactor::run_once().
+    /// may destroy the proxy, and may throw: the exception leaves Reactor::run_once(). Called again,
+    /// the new timeout and `on_drained` take the place of the old ones.
     void drain(Duration timeout, std::function<void(std::size_t reset_sessions)> on_drained);
     /// The same; each service's sessions have the service's `drain_timeout`.
     void drain(std::function<void(std::size_t reset_sessions)> on_drained);
-    /// Resets every session, now: they end with EndReason::drain in the next turn.
+    /// Resets every session: they end with EndReason::drain in the next turn, or the one after it.
     void reset_sessions() noexcept;
 
     /// Sessions at a time, as configured or as worked out.

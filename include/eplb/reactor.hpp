@@ -12,7 +12,7 @@
 #include <sys/epoll.h>
 #include <vector>
 
-/// All of the library but its version, which is for C as well.
+/// All of the library but eplb_version(), whose symbol is C's.
 namespace eplb {
 
 /// The event loop: one epoll set, one list of ready tasks, one timing wheel, one thread.
@@ -34,6 +34,7 @@ public:
     /// Throws std::system_error when there are no descriptors left (it takes two).
     /// `clock` outlives the reactor.
     explicit Reactor(const Clock& clock = MonotonicClock::instance());
+    /// Destroys the functions that were posted and have not run. Not within a turn.
     ~Reactor();
     Reactor(const Reactor&) = delete;
     Reactor& operator=(const Reactor&) = delete;

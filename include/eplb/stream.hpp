@@ -26,7 +26,8 @@ public:
     enum class Status : std::uint8_t {
         moved,    ///< `bytes` (at least one) went through
         blocked,  ///< not now: the task runs when that has changed
-        ended,    ///< the peer has finished sending, and all that it sent was received
+        ended,    ///< the peer has finished sending, and all that it sent was received; not behind
+                  ///< a failure
         failed,   ///< the connection is broken: `error`
     };
     /// One system call's worth.
@@ -63,10 +64,14 @@ public:
     [[nodiscard]] const Watch& watch() const noexcept { return watch_; }
 
 private:
+    Result failed(int error) noexcept;
+
     Fd socket_;  // before its watch
     // Of TCP a read that returns less than was asked has emptied the socket. On a Unix socket it
     // also stops at a passed descriptor, unix(7).
     bool short_read_is_proof_;
+    // The first failure, which the kernel tells once; what follows looks like a clean end.
+    std::uint16_t error_ = 0;
     Watch watch_;
 };
 

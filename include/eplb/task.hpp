@@ -27,8 +27,9 @@ public:
     /// and the other ready tasks keep theirs.
     virtual Next run() = 0;
 
-    /// The last call, after run() has returned Next::done, and the place for `delete this`. Does
-    /// nothing by default. May throw as run() may, but the task does not run again.
+    /// After run() has returned Next::done, and the place for `delete this`. Does nothing by default:
+    /// a task that stays, with watches attached or timers armed, runs again when they have news. May
+    /// throw as run() may, but the task is not put back.
     virtual void retire() {}
 
 protected:

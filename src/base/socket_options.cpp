@@ -19,6 +19,13 @@ int to_seconds(Duration duration) noexcept {
     return static_cast<int>(std::clamp<decltype(seconds)>(seconds, 1, 32767));
 }
 
+std::string congestion_of(const Fd& fd) {
+    std::array<char, 32> name{};
+    socklen_t length = name.size() - 1;
+    if (::getsockopt(fd.get(), IPPROTO_TCP, TCP_CONGESTION, name.data(), &length) != 0) return {};
+    return name.data();
+}
+
 }  // namespace
 
 bool is_internet_socket(const Fd& fd) noexcept {
@@ -86,10 +93,12 @@ void unset_options(const Fd& fd, const SocketOptions& options, int family) noexc
     if (options.interface.empty()) set_text(SOL_SOCKET, SO_BINDTODEVICE, "");
     if (options.mark == 0) set(SOL_SOCKET, SO_MARK, 0);
     if (options.congestion.empty()) {
-        // Of this network namespace.
+        // Of this network namespace. Only if there is a difference: once it is set, a socket does not
+        // follow the system's any more.
         std::ifstream file{"/proc/sys/net/ipv4/tcp_congestion_control"};
         std::string usual;
-        if (file >> usual) set_text(IPPROTO_TCP, TCP_CONGESTION, usual);
+        if (file >> usual && usual != congestion_of(fd))
+            set_text(IPPROTO_TCP, TCP_CONGESTION, usual);
     }
     if (!options.transparent) {
         const bool v6 = family == AF_INET6;

@@ -2,6 +2,7 @@
 
 #include "eplb/proxy.hpp"
 
+#include <atomic>
 #include <string_view>
 #include <thread>
 
@@ -16,7 +17,7 @@ public:
     // On the proxy's thread:
 
     [[nodiscard]] bool telling() const noexcept { return depth_ > 0; }
-    /// Tells nothing from now on: the observer may go. No other worker may be left.
+    /// Tells nothing from now on. What is being told on other threads goes on.
     void shut() noexcept { observer_ = nullptr; }
 
     // On any worker's thread:
@@ -34,14 +35,15 @@ public:
 private:
     template <class Call>
     void tell(Call call) noexcept {
-        if (observer_ == nullptr) return;
+        ProxyObserver* const observer = observer_;
+        if (observer == nullptr) return;
         const bool own = std::this_thread::get_id() == thread_;
         if (own) ++depth_;
-        call(*observer_);
+        call(*observer);
         if (own) --depth_;
     }
 
-    ProxyObserver* observer_;
+    std::atomic<ProxyObserver*> observer_;
     std::thread::id thread_ = std::this_thread::get_id();
     int depth_ = 0;
 };

@@ -77,11 +77,16 @@ public:
         }
     }
 
-    ~Impl() {
-        supervisor_.reset();
+    ~Impl() { end(); }
+
+    /// Everything that could tell the observer of its end does so, while all that the observer may
+    /// ask is still there.
+    void end() noexcept {
+        stopping_ = true;
         drain_.reset();
         retirements_.clear();
         stop_workers();
+        supervisor_.reset();
     }
 
     /// Whether the observer is being told something: some worker, or the supervisor, is in the middle
@@ -90,8 +95,9 @@ public:
     /// Destroys `impl` in the reactor's next turn, and has the observer told nothing more. Whoever
     /// tells it right now finds everything in its place when it returns.
     static void end_later(std::unique_ptr<Impl> impl) {
-        impl->part_from_threads();
+        impl->abandoned_ = true;
         impl->observer_.shut();
+        impl->part_from_threads();
         Reactor& reactor = impl->reactor_;
         // Shared only because std::function wants to be copied.
         reactor.post([doomed = std::shared_ptr<Impl>{std::move(impl)}] {});
@@ -102,12 +108,20 @@ public:
 
     void apply(const Config& config, std::function<void()> on_applied) {
         reject_untimely_apply();
-        const Limits limits = limits_of(config, workers_.size());
-        auto draft = std::make_shared<Roster::Draft>(roster_.draft(config, workers_.size()));
-        reject_what_takes_a_restart(*draft);
-        auto opened = std::make_shared<Opened>(open_sockets(*draft));
+        applying_ = true;  // what makes the balancers may not call us either
+        Limits limits;
+        std::shared_ptr<Roster::Draft> draft;
+        std::shared_ptr<Opened> opened;
+        try {
+            limits = limits_of(config, workers_.size());
+            draft = std::make_shared<Roster::Draft>(roster_.draft(config, workers_.size()));
+            reject_what_takes_a_restart(*draft);
+            opened = std::make_shared<Opened>(open_sockets(*draft));
+        } catch (...) {
+            applying_ = false;
+            throw;
+        }
         // Nothing fails from here on.
-        applying_ = true;
         limits_ = limits;
         budget_.set_limits(limits.descriptors, limits.sessions);
         roster_.commit(*draft);
@@ -121,7 +135,10 @@ public:
                       add_listeners(*opened, [this, draft, on_applied] {
                           retire_removed(*draft);
                           applying_ = false;
-                          if (on_applied) first_->post([on_applied](Worker&) { on_applied(); });
+                          if (!on_applied) return;
+                          first_->post([this, on_applied](Worker&) {
+                              if (!abandoned_) on_applied();
+                          });
                       });
                   });
     }
@@ -131,13 +148,15 @@ public:
 
     std::size_t set_backend(std::string_view service, std::string_view backend,
                             Backend::Wanted wanted) {
-        return supervisor_->set_wanted(service, backend, wanted);
+        return stopping_ ? 0 : supervisor_->set_wanted(service, backend, wanted);
     }
 
     void drain(Duration timeout, std::function<void(std::size_t)> on_drained) {
+        if (stopping_) return;
         draining_ = true;
         deadline_ = timeout > Duration{0} ? reactor_.now() + timeout : TimePoint::max();
         on_drained_ = std::move(on_drained);
+        if (closing_) return;  // of an earlier call: this one takes its place
         // What they accept is counted before anybody asks how many are left; the socket that one
         // hands to another is in that one's letters before the answer is in ours.
         closing_ = true;
@@ -165,6 +184,9 @@ public:
     }
 
     void reset_sessions() noexcept {
+        if (stopping_) return;
+        // Some session is in the middle of something.
+        if (is_telling()) return first_->post([this](Worker&) { reset_sessions(); });
         if (closing_) {
             reset_when_closed_ = true;
             return;
@@ -261,7 +283,9 @@ private:
             thread->call([](Worker& worker) { worker.part(); });
         }
         threads_.clear();
+        if (!workers_.empty()) workers_.resize(1);
         first_.reset();
+        workers_.clear();
     }
 
     // --- listeners
@@ -443,9 +467,13 @@ private:
     void begin_drain() {
         drain_ = std::make_unique<Drain>(
             reactor_, observer_, deadline_,
-            Drain::Hooks{.sessions_left = [this] { return active_sessions(); },
-                         .reset_sessions = [this] { reset_sessions(); },
-                         .on_drained = std::move(on_drained_)});
+            Drain::Hooks{
+                .sessions_left = [this] { return active_sessions(); },
+                .reset_sessions = [this] { reset_sessions(); },
+                .on_drained =
+                    [this, on_drained = std::exchange(on_drained_, {})](std::size_t reset) {
+                        if (!abandoned_ && on_drained) on_drained(reset);
+                    }});
     }
 
     // On the thread of any worker.
@@ -518,7 +546,8 @@ private:
 
     // Of a drain:
     std::atomic<bool> draining_{false};
-    bool closing_ = false;  // some workers' listeners are not closed yet
+    bool abandoned_ = false;  // destroyed within a call of the observer: nobody is told anything
+    bool closing_ = false;    // some workers' listeners are not closed yet
     bool reset_when_closed_ = false;
     TimePoint deadline_;
     std::function<void(std::size_t)> on_drained_;
@@ -528,7 +557,11 @@ private:
 Proxy::Proxy(Reactor& reactor, const Config& config, ProxyObserver& observer)
     : impl_{std::make_unique<Impl>(reactor, config, observer)} {}
 Proxy::~Proxy() {
-    if (impl_ && impl_->is_telling()) Impl::end_later(std::move(impl_));
+    if (impl_->is_telling()) {
+        Impl::end_later(std::move(impl_));
+    } else {
+        impl_->end();  // not in ~Impl: whoever is told of it may still ask us
+    }
 }
 
 void Proxy::apply(const Config& config, std::function<void()> on_applied) {

@@ -33,7 +33,9 @@ Service::Service(std::shared_ptr<const ServiceSpec> spec, std::size_t worker, Re
     : spec_{std::move(spec)}, worker_{worker}, context_{&context}, timeouts_{spec_->timeouts} {
     make_balancers();
     take_backends();
-    for (std::size_t i = 0; i < worker; ++i) static_cast<void>(pick({}, {}, {}));
+    // Custom ones are asked for clients alone.
+    for (std::size_t i = 0; i < worker && !spec_->custom_balancers; ++i)
+        static_cast<void>(pick({}, {}, {}));
 }
 
 bool Service::update(std::shared_ptr<const ServiceSpec> spec, RelayContext& context) {

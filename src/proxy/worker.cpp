@@ -441,7 +441,7 @@ void Worker::on_starved(Session& session, bool again, int error) noexcept {
     }
     pause_listeners();
     shared_.shortages.report(error, shared_.budget.sessions(), reactor_.now());
-    if (release_idle_pipes()) starved_.front().wake();
+    if (release_idle_pipes() && !starved_.empty()) starved_.front().wake();
 }
 
 void Worker::on_provided(Session& session) noexcept {

@@ -171,13 +171,18 @@ int change_options(const Fd& listener, const Address& address,
         return error != 0 ? error : refused;
     }
     set_tcp_options(listener, options);
+    // On a machine without IPv6 the listener of [::] is an IPv4 one.
+    sockaddr_storage raw{};
+    socklen_t length = sizeof raw;
+    const int refused = sys::local_address(listener.get(), raw, length);
+    if (refused != 0) return error != 0 ? error : refused;
     // What was wanted before and is not any more.
-    unset_options(listener, options.socket, address.family());
+    unset_options(listener, options.socket, raw.ss_family);
     for (const auto& [name, off] : {std::pair{TCP_FASTOPEN, options.fast_open == 0},
                                     {TCP_DEFER_ACCEPT, options.defer_accept == Duration{0}}}) {
         if (off) static_cast<void>(sys::set_option(listener.get(), IPPROTO_TCP, name, 0));
     }
-    const OptionFailure failure = set_route(listener, options.socket, address.family());
+    const OptionFailure failure = set_route(listener, options.socket, raw.ss_family);
     return error != 0 ? error : failure.error;
 }
 
@@ -221,7 +226,9 @@ public:
 
     void close() {
         const auto self = shared_from_this();
-        if (!listener_.valid()) return;
+        if (!listener_.valid() || closing_) return;  // a handler of those accepted below
+        closing_ = true;
+        const Closing until_over{closing_};
         watch_.assume_readable();  // the edge of the latest clients may not have reached us yet
         static constexpr int most =
             4096;  // clients that come while we accept do not keep us for ever
@@ -244,6 +251,12 @@ public:
     }
 
 private:
+    // Should a handler throw, it may be closed again.
+    struct Closing {
+        bool& flag;
+        ~Closing() { flag = false; }
+    };
+
     Next accept_some(int budget) {
         for (; budget > 0; --budget) {
             if (paused_ || !watch_.readable() || !take_place()) return Next::wait;
@@ -283,6 +296,7 @@ private:
     ShortageHandler on_shortage_;
     Places places_;
     bool paused_ = false;
+    bool closing_ = false;
 };
 
 Acceptor::Acceptor(Reactor& reactor, Fd listener, Handler on_accept, ShortageHandler on_shortage,

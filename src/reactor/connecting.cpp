@@ -18,8 +18,10 @@ bool is_connected_to_itself(const Fd& socket, const Address& target) noexcept {
     if (target.is_unix()) return false;
     sockaddr_storage raw{};
     socklen_t length = sizeof raw;
-    return sys::local_address(socket.get(), raw, length) == 0 &&
-           Address::from(raw, length) == target;
+    if (sys::local_address(socket.get(), raw, length) != 0) return false;
+    const Address local = Address::from(raw, length);
+    // Whoever connects to "every address" is on loopback, at both ends.
+    return local == target || (target.is_wildcard() && local.port() == target.port());
 }
 
 }  // namespace eplb

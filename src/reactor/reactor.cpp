@@ -89,6 +89,19 @@ public:
         wake();
     }
 
+    // One by one, while all is in its place: what dies with a letter may post another.
+    void discard() noexcept {
+        for (;;) {
+            std::list<std::function<void()>> letter;
+            {
+                const std::lock_guard lock{mutex_};
+                auto& from = opened_.empty() ? letters_ : opened_;
+                if (from.empty()) return;
+                letter.splice(letter.end(), from, from.begin());
+            }
+        }
+    }
+
     void stop() noexcept {
         stopped_.store(true, std::memory_order_release);
         wake();
@@ -139,7 +152,10 @@ Reactor::Reactor(const Clock& clock)
     block_sigpipe();
 }
 
-Reactor::~Reactor() { unblock_sigpipe(); }
+Reactor::~Reactor() {
+    mailbox_->discard();
+    unblock_sigpipe();
+}
 
 int Reactor::fd() const noexcept { return epoll_.get(); }
 

@@ -27,10 +27,10 @@ Stream::Result Stream::receive(std::span<std::byte> buffer) noexcept {
             watch_.clear_readable();
         return {Status::moved, got.bytes};
     case sys::Io::would_block: watch_.clear_readable(); return {Status::blocked};
-    case sys::Io::eof: return {Status::ended};
+    case sys::Io::eof: return error_ == 0 ? Result{Status::ended} : failed(error_);
     case sys::Io::error: break;
     }
-    return {Status::failed, 0, got.error};
+    return failed(got.error);
 }
 
 Stream::Result Stream::send(std::span<const std::byte> bytes) noexcept {
@@ -42,7 +42,12 @@ Stream::Result Stream::send(std::span<const std::byte> bytes) noexcept {
     case sys::Io::eof:  // send(2) says 0 for nothing alone
     case sys::Io::error: break;
     }
-    return {Status::failed, 0, sent.error};
+    return failed(sent.error);
+}
+
+Stream::Result Stream::failed(int error) noexcept {
+    if (error_ == 0) error_ = static_cast<std::uint16_t>(error);
+    return {Status::failed, 0, error};
 }
 
 void Stream::finish() noexcept { sys::shutdown_write(socket_.get()); }

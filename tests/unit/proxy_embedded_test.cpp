@@ -2,6 +2,7 @@
 
 #include "eplb/proxy.hpp"
 
+#include "eplb/acceptor.hpp"
 #include "support/catch.hpp"
 #include "support/process.hpp"
 #include "support/proxy_fixture.hpp"
@@ -267,6 +268,139 @@ TEST_CASE("proxy: its observer may reset all sessions, that one too", "[proxy][p
     CHECK_FALSE(third.over());
 }
 
+TEST_CASE("proxy: its observer may reset all sessions while one of them is being connected",
+          "[proxy][proxy_embedded]") {
+    Fixture f;
+    Config config = f.config();
+    const bool comes_back = GENERATE(false, true);
+    config.services[0].eject_after = 1;
+    config.services[0].retries = 5;
+    if (comes_back) {
+        // Nobody else works either: who is left alone is tried, and answers again.
+        config.services[0].backends.pop_back();
+        config.services[0].max_ejected_percent = 100;
+    }
+    const eplb::Address first = f.backends[0]->address();
+    f.start(config);
+    f.backends[0]->stop_listening();
+    f.observer.when = Meddler::When::event;
+    const auto reset = [&] { f.proxy->reset_sessions(); };
+    if (!comes_back) f.observer.what = reset;
+    Peer& client = f.connect();
+    REQUIRE(f.loop.settle());
+    if (comes_back) {
+        const eplb::Fd again = eplb::listen_on(first);
+        f.observer.what = reset;
+        Peer& second = f.connect();
+        REQUIRE(f.loop.until([&] { return second.over(); }));
+    }
+    REQUIRE(f.loop.until([&] { return client.over() && f.proxy->active_sessions() == 0; }));
+    CHECK_FALSE(f.observer.what);  // it was told, and did
+}
+
+TEST_CASE("proxy: while it is being destroyed its observer may still ask",
+          "[proxy][proxy_embedded]") {
+    class Asker final : public ProxyObserver {
+    public:
+        void on_event(LogLevel, std::string_view) noexcept override {}
+        void on_session_end(const SessionSummary&) noexcept override {
+            if (std::this_thread::get_id() != own) return;
+            ++asked;
+            seen = proxy->active_sessions() + proxy->stats().active_sessions;
+            backends = proxy->backends().size();
+            CHECK(proxy->set_backend("default", "any", Backend::Wanted::drain) == 0);
+            proxy->reset_sessions();
+            proxy->drain(Duration{0}, [](std::size_t) {});
+        }
+        Proxy* proxy = nullptr;
+        std::thread::id own = std::this_thread::get_id();
+        int asked = 0;
+        std::size_t seen = 0;
+        std::size_t backends = 0;
+    };
+    eplb::Reactor reactor;
+    Loop loop{reactor};
+    ScriptedBackend backend;
+    loop.add(backend);
+    Asker observer;
+    Config config = config_for({backend.address()});
+    config.workers = GENERATE(1, 3);
+    auto proxy = std::make_unique<Proxy>(reactor, config, observer);
+    observer.proxy = proxy.get();
+    std::deque<Peer> clients;
+    for (std::size_t i = 0; i < 12; ++i)
+        loop.add(clients.emplace_back(eplb::test::connect_to(proxy->listen_addresses().at(0))));
+    REQUIRE(loop.until([&] { return backend.connections() == 12; }));
+    proxy.reset();
+    CHECK(observer.asked > 0);
+    CHECK(observer.seen > 0);
+    CHECK(observer.backends == 1);
+}
+
+TEST_CASE("proxy: destroyed by its observer, it calls nobody who waited for a drain or a change",
+          "[proxy][proxy_embedded]") {
+    Fixture f;
+    f.start(f.config());
+    Peer& client = f.connect_through();
+    bool called = false;
+    f.observer.when = Meddler::When::end;
+    f.observer.what = [&] { f.proxy.reset(); };
+    SECTION("a drain") {
+        f.proxy->drain(Duration{0}, [&](std::size_t) { called = true; });
+    }
+    SECTION("a change") {
+        // In the turn in which the session ends.
+        client.half_close();
+        REQUIRE(f.loop.until([&] { return f.backends[0]->connections() == 1; }));
+        f.proxy->apply(f.config(), [&] { called = !f.proxy; });
+    }
+    client.half_close();
+    REQUIRE(f.loop.until([&] { return f.proxy == nullptr; }));
+    REQUIRE(f.loop.settle());
+    CHECK_FALSE(called);
+}
+
+TEST_CASE("proxy: drained twice, the second call takes the place of the first",
+          "[proxy][proxy_embedded]") {
+    eplb::Reactor reactor;
+    ScriptedBackend backend;
+    Meddler observer;
+    Config config = config_for({backend.address()});
+    config.workers = GENERATE(1, 2);
+    Proxy proxy{reactor, config, observer};
+    int first = 0;
+    int second = 0;
+    proxy.drain(Duration{0}, [&](std::size_t) { ++first; });
+    proxy.drain(Duration{0}, [&](std::size_t) { ++second; });
+    for (int turns = 0; turns < 1000 && second == 0; ++turns) reactor.run_once(10ms);
+    CHECK(second == 1);
+    CHECK(first == 0);
+}
+
+TEST_CASE("proxy: a balancer of one's own is asked for clients alone", "[proxy][proxy_embedded]") {
+    class Counting final : public Balancer {
+    public:
+        explicit Counting(std::atomic<int>& picks) : picks_{picks} {}
+        Backend* pick(const eplb::Candidates& candidates, const eplb::Address&,
+                      eplb::TimePoint) noexcept override {
+            ++picks_;
+            return candidates.all().front();
+        }
+
+    private:
+        std::atomic<int>& picks_;
+    };
+    std::atomic<int> picks = 0;
+    eplb::Reactor reactor;
+    ScriptedBackend backend;
+    Meddler observer;
+    Config config = config_for({backend.address()});
+    config.workers = 3;
+    config.services[0].make_balancer = [&] { return std::make_unique<Counting>(picks); };
+    const Proxy proxy{reactor, config, observer};
+    CHECK(picks == 0);
+}
+
 TEST_CASE("proxy: its observer may take a backend out, and look at everything",
           "[proxy][proxy_embedded]") {
     Fixture f;
@@ -387,6 +521,7 @@ TEST_CASE("proxy: a make_balancer that fails is an error of the configuration, a
             int left = static_cast<int>(2 * workers) - 1;  // the last one of all fails
             changed.services[0].make_balancer = [&]() -> std::unique_ptr<Balancer> {
                 if (left-- == 0) throw Thrower{};
+                CHECK_THROWS_AS(f.proxy->apply(config), std::logic_error);  // not in between
                 return make();
             };
             CHECK_THROWS_AS(f.proxy->apply(changed), Thrower);

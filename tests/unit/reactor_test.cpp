@@ -747,6 +747,28 @@ TEST_CASE("reactor: functions that never ran are destroyed with it", "[reactor][
     CHECK(token.use_count() == 1);
 }
 
+TEST_CASE("reactor: what dies with a function that never ran may post another one",
+          "[reactor][reactor_loop]") {
+    struct Poster {
+        Poster(Reactor& where, std::shared_ptr<int> witness)
+            : reactor{where}, alive{std::move(witness)} {}
+        ~Poster() {
+            reactor.post([witness = alive] {});
+        }
+        Reactor& reactor;
+        std::shared_ptr<int> alive;
+    };
+    ManualClock clock;
+    const auto alive = std::make_shared<int>(0);
+    {
+        Reactor reactor{clock};
+        for (int i = 0; i < 3; ++i) {
+            reactor.post([poster = std::make_shared<Poster>(reactor, alive)] {});
+        }
+    }
+    CHECK(alive.use_count() == 1);
+}
+
 TEST_CASE("reactor: a function is destroyed after its call, before the next turn",
           "[reactor][reactor_loop]") {
     ManualClock clock;

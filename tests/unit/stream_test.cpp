@@ -145,11 +145,14 @@ TEST_CASE("stream: a reset is a failure of reading, and of writing", "[reactor][
         const Stream::Result got = f.stream->receive(buffer);
         CHECK(got.status == Status::failed);
         CHECK(got.error == ECONNRESET);
+        CHECK(f.receive() == "<failed>");  // a cut stream is never a whole one
     }
     SECTION("writing, and no SIGPIPE is raised") {
         const Stream::Result sent = f.stream->send(bytes_of("x"));
         CHECK(sent.status == Status::failed);
         CHECK((sent.error == ECONNRESET || sent.error == EPIPE));
+        // The kernel has told of it once, and says "end of stream" from now on.
+        CHECK(f.receive() == "<failed>");
     }
 }
 

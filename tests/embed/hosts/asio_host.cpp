@@ -70,7 +70,7 @@ private:
 int main(int argc, char** argv) {
     const Options options{argc, argv};
     asio::io_context io;
-    const Beat beat{io, options.beat};
+    Beat beat{io, options.beat};
 
     const CountingClock clock;
     eplb::Reactor reactor{clock};
