@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <future>
+#include <memory>
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <spdlog/async.h>
@@ -20,6 +21,7 @@
 #include <thread>
 #include <unistd.h>
 #include <utility>
+#include <vector>
 
 namespace eplb::app {
 namespace {
@@ -198,7 +200,9 @@ public:
         const auto target = std::make_shared<const Target>(
             Target{open_logger(values, threads_), values.format, values.sessions});
         const std::lock_guard lock{choosing_};
+        if (target_) replaced_.push_back(std::move(target_));
         target_ = target;
+        forget_written();
     }
 
     void message(LogLevel level, std::string_view text) {
@@ -274,7 +278,17 @@ private:
 
     [[nodiscard]] std::shared_ptr<const Target> target() {
         const std::lock_guard lock{choosing_};
+        if (!replaced_.empty()) forget_written();
         return target_;
+    }
+
+    // A logger that was replaced goes when its last line is written, and on one of our threads: its
+    // references are counted within libspdlog as well, which ThreadSanitizer does not see, and so
+    // would take its end there for a race.
+    void forget_written() {
+        std::erase_if(replaced_, [](const std::shared_ptr<const Target>& old) {
+            return old.use_count() == 1 && old->logger.use_count() == 1;
+        });
     }
 
     static void write(const Target& target, LogLevel level, std::string_view text) {
@@ -307,7 +321,8 @@ private:
 
     std::shared_ptr<spdlog::details::thread_pool> threads_;
     std::mutex choosing_;
-    std::shared_ptr<const Target> target_;  // guarded by it
+    std::shared_ptr<const Target> target_;                 // guarded by it
+    std::vector<std::shared_ptr<const Target>> replaced_;  // this one, too
     std::atomic<std::size_t> lost_{0};
     std::mutex reporting_;
     std::size_t reported_ = 0;  // these two are guarded by it
