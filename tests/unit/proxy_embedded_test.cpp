@@ -324,7 +324,7 @@ TEST_CASE("proxy: while it is being destroyed its observer may still ask",
     loop.add(backend);
     Asker observer;
     Config config = config_for({backend.address()});
-    config.workers = GENERATE(1, 3);
+    config.workers = GENERATE(1U, 3U);
     auto proxy = std::make_unique<Proxy>(reactor, config, observer);
     observer.proxy = proxy.get();
     std::deque<Peer> clients;
@@ -366,7 +366,7 @@ TEST_CASE("proxy: drained twice, the second call takes the place of the first",
     ScriptedBackend backend;
     Meddler observer;
     Config config = config_for({backend.address()});
-    config.workers = GENERATE(1, 2);
+    config.workers = GENERATE(1U, 2U);
     Proxy proxy{reactor, config, observer};
     int first = 0;
     int second = 0;
@@ -500,7 +500,7 @@ TEST_CASE("proxy: a make_balancer that fails is an error of the configuration, a
             ++made;
             return eplb::make_balancer(eplb::Balance::first, 1);
         };
-        const std::size_t workers = GENERATE(1, 2);
+        const std::size_t workers = GENERATE(1U, 2U);
         config.workers = workers;
 
         SECTION("from the start") {
