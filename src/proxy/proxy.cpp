@@ -249,7 +249,7 @@ private:
 
     // Runs `fn` on every worker, waiting for nobody, and then `then` on this thread: at once, if
     // there is no other worker.
-    void broadcast(const std::function<void(Worker&)>& fn, std::function<void()> then) {
+    void broadcast(const std::function<void(Worker&)>& fn, const std::function<void()>& then) {
         fn(*first_);
         if (threads_.empty()) return then();
         auto left = std::make_shared<std::size_t>(threads_.size());
@@ -334,7 +334,7 @@ private:
         return sockets;
     }
 
-    void add_listeners(Opened& opened, std::function<void()> then) {
+    void add_listeners(Opened& opened, const std::function<void()>& then) {
         if (draining_) return then();  // their sockets go with `opened`
         // Each worker takes its own out of it.
         auto shared = std::make_shared<Opened>(std::move(opened));
@@ -346,7 +346,7 @@ private:
                         add_listener(worker, listener.frontend, std::move(listener.sockets[own]));
                 }
             },
-            std::move(then));
+            then);
     }
 
     void add_listener(Worker& worker, const FrontendSpec& frontend, Fd socket) noexcept {
