@@ -5,12 +5,17 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <fstream>
 #include <system_error>
 
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <net/if.h>
+#include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -66,6 +71,19 @@ int in_child(const std::function<int()>& check) {
     int status = 0;
     while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {}
     return WIFEXITED(status) ? WEXITSTATUS(status) : 255;
+}
+
+bool enter_network_with_ports(std::uint16_t first, std::uint16_t last) {
+    if (::unshare(CLONE_NEWNET) != 0 && ::unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0) return false;
+    const int control = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    ifreq request{};
+    request.ifr_name[0] = 'l';
+    request.ifr_name[1] = 'o';
+    request.ifr_flags = IFF_UP | IFF_RUNNING;
+    const bool up = ::ioctl(control, SIOCSIFFLAGS, &request) == 0;
+    ::close(control);
+    std::ofstream range{"/proc/sys/net/ipv4/ip_local_port_range"};
+    return up && static_cast<bool>(range << first << ' ' << last << std::flush);
 }
 
 bool deny_splice(int error, int only_from) {

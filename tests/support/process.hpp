@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <sys/resource.h>
 
@@ -37,6 +38,11 @@ private:
 /// Runs `check` in a forked child, where it may give privileges away, and returns what it returned:
 /// 0 for fine; 255 when the child crashed or threw. `check` must not use Catch.
 [[nodiscard]] int in_child(const std::function<int()>& check);
+
+/// For in_child(): enters a network of its own with a loopback interface, where connections come from
+/// the ports from `first` to `last`, and from no others: TCP then connects to itself who dials one of
+/// these at which nobody listens (simultaneous open). Returns false when that cannot be had.
+[[nodiscard]] bool enter_network_with_ports(std::uint16_t first, std::uint16_t last);
 
 /// For in_child(): from now on splice(2) fails with `error` (seccomp(2)). When `only_from` is not
 /// -1, only out of that descriptor. Returns false when the kernel cannot do that.

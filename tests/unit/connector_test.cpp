@@ -6,13 +6,9 @@
 #include "support/process.hpp"
 
 #include <cerrno>
-#include <fstream>
-#include <net/if.h>
 #include <netinet/tcp.h>
 #include <optional>
-#include <sched.h>
 #include <stdexcept>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <utility>
@@ -227,17 +223,7 @@ TEST_CASE("connector: a connection to ourselves is nobody's answer", "[reactor][
     // TCP then connects the socket to itself (simultaneous open).
     enum : int { fine = 0, cannot_try = 77 };
     const int code = eplb::test::in_child([]() -> int {
-        if (::unshare(CLONE_NEWNET) != 0 && ::unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0) {
-            return cannot_try;
-        }
-        const Fd control{::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
-        ifreq request{};
-        request.ifr_name[0] = 'l';
-        request.ifr_name[1] = 'o';
-        request.ifr_flags = IFF_UP | IFF_RUNNING;
-        if (::ioctl(control.get(), SIOCSIFFLAGS, &request) != 0) return cannot_try;
-        std::ofstream range{"/proc/sys/net/ipv4/ip_local_port_range"};
-        if (!(range << "40000 40000" << std::flush)) return cannot_try;
+        if (!eplb::test::enter_network_with_ports(40000, 40000)) return cannot_try;
         for (const char* target : {"127.0.0.1:40000", "0.0.0.0:40000", ":40000"}) {
             Fixture f;
             f.connect(Address::parse(target));

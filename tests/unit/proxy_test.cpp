@@ -14,20 +14,16 @@
 #include <cerrno>
 #include <deque>
 #include <filesystem>
-#include <fstream>
 #include <memory>
 #include <optional>
-#include <sched.h>
 #include <stdexcept>
 #include <string>
-#include <sys/ioctl.h>
 #include <sys/un.h>
 #include <system_error>
 #include <unistd.h>
 #include <utility>
 #include <vector>
 
-#include <net/if.h>
 #include <netinet/tcp.h>
 
 using namespace std::chrono_literals;
@@ -1009,17 +1005,7 @@ TEST_CASE("proxy: a backend that nobody listens on is never taken for one that i
     // then connects the socket to itself (simultaneous open).
     enum : int { fine = 0, cannot_try = 77 };
     const int code = eplb::test::in_child([]() -> int {
-        if (::unshare(CLONE_NEWNET) != 0 && ::unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0) {
-            return cannot_try;
-        }
-        const Fd control{::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
-        ifreq request{};
-        request.ifr_name[0] = 'l';
-        request.ifr_name[1] = 'o';
-        request.ifr_flags = IFF_UP | IFF_RUNNING;
-        if (::ioctl(control.get(), SIOCSIFFLAGS, &request) != 0) return cannot_try;
-        std::ofstream range{"/proc/sys/net/ipv4/ip_local_port_range"};
-        if (!(range << "40000 40001" << std::flush)) return cannot_try;
+        if (!eplb::test::enter_network_with_ports(40000, 40001)) return cannot_try;
 
         ManualClock clock;
         Reactor reactor{clock};
