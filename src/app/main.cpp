@@ -175,7 +175,6 @@ int serve(const CommandLine& options, control::ResolvedSettings resolved,
     for (const control::Diagnostic& warning : lookups.sorted())
         log.on_event(LogLevel::warning, warning.message);
     Proxy proxy{reactor, resolved.config, log};
-    introduce(log, resolved.config, proxy, descriptors);
     control::Reloader reloader{
         reactor,
         proxy,
@@ -187,6 +186,7 @@ int serve(const CommandLine& options, control::ResolvedSettings resolved,
 
     const std::unique_ptr<control::ControlServer> control_server = open_control(
         reactor, reloader, reloader.running().settings.process.values.control, options.source);
+    introduce(log, reloader.running().config, proxy, descriptors);
 
     bool stopping = false;
     const auto stop = [&](int signal) {

@@ -255,6 +255,15 @@ def test_mistakes_of_eplb_reload_are_explained(lab):
     assert run_eplb("reload", "--help").stdout.startswith("Example:")
 
 
+def test_it_is_not_ready_without_its_control_socket(lab):
+    listen = lab.reserve()
+    path = lab.folder / "eplb.toml"
+    path.write_text('control = "unix:/nonexistent/control"\n' + service([listen], ["127.0.0.1:1"]))
+    done = run_eplb("-c", str(path))
+    assert done.returncode == 1
+    assert "/nonexistent/control" in done.stderr and "ready" not in done.stderr
+
+
 def test_only_its_owner_may_use_the_control_socket_and_nobody_can_hang_it(lab):
     a, listen, control = lab.greeter("a"), lab.reserve(), lab.folder / "control"
     eplb = lab.configured(f'control = "unix:{control}"\n' + service([listen], [a]), listen=[listen])
