@@ -143,11 +143,12 @@ public:
     /// Whether `done()` came true.
     template <class Predicate>
     [[nodiscard]] bool until(Predicate done) {
-        for (int turns = 0; turns < max_turns; ++turns) {
+        int idle_ms = 0;
+        for (int turns = 0; turns < max_turns && idle_ms < guard_ms; ++turns) {
             if (done()) return true;
-            if (!turn() && !wait(guard_ms)) return done();
+            idle_ms = turn() || wait(slice_ms) ? 0 : idle_ms + slice_ms;
         }
-        return false;
+        return done();
     }
 
     /// Turns until nobody has anything to do any more. Returns false if that does not come about.
@@ -156,6 +157,7 @@ public:
 private:
     static constexpr int max_turns = 100'000;
     static constexpr int guard_ms = 5000;
+    static constexpr int slice_ms = 10;  // what another thread made true shows at no descriptor
 
     /// Waits until a descriptor is ready; false when none was in time.
     [[nodiscard]] bool wait(int timeout_ms) const;
