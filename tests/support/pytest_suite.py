@@ -33,6 +33,12 @@ def pytest_runtest_protocol(item):
     faulthandler.cancel_dump_traceback_later()
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    """For `-n auto`: most of the time a test waits."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
 _outcomes = collections.defaultdict(set)
 
 
