@@ -24,11 +24,6 @@ def start(lab, backends, *lines, backend_lines=(), more="", listen=None, workers
     return lab.configured(text + more, listen=[listen], **options)
 
 
-def expect_to_be_turned_away(lab, eplb):
-    with contextlib.suppress(ConnectionResetError):  # before connect(2) returned
-        wait_for_reset(lab.client(eplb))
-
-
 # --- limits and queue -------------------------------------------------------------------------------------
 
 
@@ -40,7 +35,7 @@ def test_a_service_has_no_more_sessions_than_it_may(lab, over_limit):
     for client in served:
         assert read_exactly(client, 1) == b"!"
     if over_limit == "reset":
-        expect_to_be_turned_away(lab, eplb)
+        wait_for_reset(lab.client(eplb))
         assert eplb.next_session()["end"] == "service_connections"
         served[0].close()
         eplb.next_session()
