@@ -43,6 +43,16 @@ auto parse_or_complain(const Node& node, const Complaint& complain, Parse parse)
     }
 }
 
+// Nothing: it is none. For keys that tell it in their own words, since what is parsed is not what was
+// written.
+std::optional<Address> address_in(const std::string& text) {
+    try {
+        return Address::parse(text);
+    } catch (const std::invalid_argument&) {
+        return std::nullopt;
+    }
+}
+
 // As parse_duration(), but what it means in a range is decided by the codec.
 std::optional<Duration> read_duration(const Node& node, const Complaint& complain,
                                       const DurationRange& range) {
@@ -313,7 +323,7 @@ Codec<std::optional<std::size_t>> optional_count_codec(std::uint64_t least, std:
         const std::string_view otherwise = node.place.in_file() ? ", or \"auto\"" : ", or auto";
         const auto count = read_count(node, complain, least, most, otherwise);
         if (!count) return std::nullopt;
-        return Value{*count};
+        return Value{count};
     };
     return {.type = fmt::format("whole number from {} to {}, or \"auto\"", least, most),
             .read = read,
@@ -334,7 +344,7 @@ Codec<std::uint32_t> count_codec(std::uint32_t least, std::uint32_t most) {
             .write = [](const std::uint32_t& value) { return fmt::format("{}", value); }};
 }
 
-Codec<std::string> text_codec(std::string what) {
+Codec<std::string> text_codec(const std::string& what) {
     const auto read = [what](const Node& node,
                              const Complaint& complain) -> std::optional<std::string> {
         if (!is_string(node)) {
@@ -477,7 +487,8 @@ Codec<Keepalive> keepalive_codec() {
             }};
 }
 
-Codec<std::string> system_name_codec(std::string what, std::string none, std::size_t longest) {
+Codec<std::string> system_name_codec(const std::string& what, const std::string& none,
+                                     std::size_t longest) {
     const auto read = [what, none, longest](
                           const Node& node,
                           const Complaint& complain) -> std::optional<std::string> {
@@ -503,13 +514,9 @@ Codec<std::string> system_name_codec(std::string what, std::string none, std::si
 Codec<std::vector<Address>> sources_codec() {
     using Value = std::vector<Address>;
     const auto parse = [](const std::string& text) {
-        try {
-            const bool v6 = text.find(':') != std::string::npos;
-            const Address address = Address::parse(v6 ? fmt::format("[{}]:0", text) : text + ":0");
-            if (!address.is_unix() && !address.is_wildcard()) return address;
-        } catch (const std::invalid_argument&) {
-            // The message would quote what nobody wrote.
-        }
+        const bool v6 = text.find(':') != std::string::npos;
+        const auto address = address_in(v6 ? fmt::format("[{}]:0", text) : text + ":0");
+        if (address && !address->is_unix() && !address->is_wildcard()) return *address;
         throw std::invalid_argument(
             fmt::format("\"{}\" is not an IP address of this machine, like 10.0.0.1", text));
     };
@@ -533,16 +540,12 @@ Codec<std::vector<Address>> name_servers_codec() {
     const auto parse = [](const std::string& text) {
         // Without a port: an IPv4 address has no colon, an IPv6 one two of them and no bracket.
         const bool v6 = !text.starts_with('[') && std::ranges::count(text, ':') > 1;
-        const bool has_port =
-            !v6 && text.find_last_of(":") != std::string::npos && !text.ends_with(']');
+        const bool has_port = !v6 && text.find(':') != std::string::npos && !text.ends_with(']');
         const std::string host = v6 ? fmt::format("[{}]", text) : text;
-        try {
-            const Address address = Address::parse(has_port ? host : host + ":53");
-            if (!address.is_unix() && !address.is_wildcard() && address.port() != 0 &&
-                host.find('%') == std::string::npos)
-                return address;
-        } catch (const std::invalid_argument&) {  // told below, in the words of this key
-        }
+        const auto address = address_in(has_port ? host : host + ":53");
+        if (address && !address->is_unix() && !address->is_wildcard() && address->port() != 0 &&
+            host.find('%') == std::string::npos)
+            return *address;
         throw std::invalid_argument(fmt::format(
             "\"{}\" is not the address of a name server; write \"192.0.2.1\" or \"[2001:db8::1]:53\"",
             text));
@@ -589,11 +592,13 @@ Codec<UnixOwner> owner_codec() {
         const std::string user = node.text.substr(0, colon);
         const std::string group =
             colon == std::string::npos ? std::string{} : node.text.substr(colon + 1);
-        if (!user.empty() && !(owner.user = user_id(user))) {
+        if (!user.empty()) owner.user = user_id(user);
+        if (!user.empty() && !owner.user) {
             complain(node, fmt::format("there is no user {}", quoted(user)));
             return std::nullopt;
         }
-        if (!group.empty() && !(owner.group = group_id(group))) {
+        if (!group.empty()) owner.group = group_id(group);
+        if (!group.empty() && !owner.group) {
             complain(node, fmt::format("there is no group {}", quoted(group)));
             return std::nullopt;
         }
@@ -631,6 +636,7 @@ Codec<ProxyTlvConfig> proxy_tlvs_codec() {
             std::ranges::find(words, text, &std::pair<std::string_view, Flag>::first);
         if (found != words.end()) return found->second;
         std::vector<std::string_view> names;
+        names.reserve(words.size());
         for (const auto& [name, flag] : words) names.push_back(name);
         const std::string suggestion = did_you_mean(text, names);
         throw std::invalid_argument(

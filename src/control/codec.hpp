@@ -67,7 +67,7 @@ struct DurationRange {
 [[nodiscard]] Codec<std::uint32_t> count_codec(std::uint32_t least, std::uint32_t most);
 
 /// One line of printable characters; `what` says what it is: "a file name".
-[[nodiscard]] Codec<std::string> text_codec(std::string what);
+[[nodiscard]] Codec<std::string> text_codec(const std::string& what);
 /// Printable ASCII without blanks and quotes, so that it can stand in a log line.
 [[nodiscard]] Codec<std::string> name_codec();
 
@@ -82,7 +82,7 @@ struct DurationRange {
 /// { idle, interval, count }, or "off".
 [[nodiscard]] Codec<Keepalive> keepalive_codec();
 /// A name that the system gives, like an interface's; empty stands for `none`.
-[[nodiscard]] Codec<std::string> system_name_codec(std::string what, std::string none,
+[[nodiscard]] Codec<std::string> system_name_codec(const std::string& what, const std::string& none,
                                                    std::size_t longest);
 /// IP addresses without ports.
 [[nodiscard]] Codec<std::vector<Address>> sources_codec();
@@ -109,8 +109,9 @@ void reject_choice(const Node& node, const Complaint& complain,
                    const std::vector<std::string_view>& words);
 
 template <class T>
-[[nodiscard]] Codec<T> choice_codec(std::vector<std::pair<std::string_view, T>> choices) {
+[[nodiscard]] Codec<T> choice_codec(const std::vector<std::pair<std::string_view, T>>& choices) {
     std::vector<std::string_view> words;
+    words.reserve(choices.size());
     std::string type;
     for (const auto& [word, value] : choices) {
         words.push_back(word);

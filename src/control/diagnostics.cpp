@@ -91,12 +91,14 @@ void Diagnostics::add(Diagnostic diagnostic) {
 
 std::vector<Diagnostic> Diagnostics::sorted() const {
     std::vector<const Diagnostic*> order;
+    order.reserve(all_.size());
     for (const Diagnostic& diagnostic : all_) order.push_back(&diagnostic);
     // They lie one behind the other in the order in which they were found.
     std::ranges::sort(order, {}, [](const Diagnostic* diagnostic) {
         return std::tuple{diagnostic->place.line, diagnostic->place.column, diagnostic};
     });
     std::vector<Diagnostic> result;
+    result.reserve(order.size());
     for (const Diagnostic* const diagnostic : order) result.push_back(*diagnostic);
     return result;
 }

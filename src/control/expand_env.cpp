@@ -73,7 +73,7 @@ private:
                                                   expression));
             return std::nullopt;
         }
-        const std::optional<std::string> value = environment_(name);
+        std::optional<std::string> value = environment_(name);
         if (colon != std::string_view::npos && (!value || value->empty()))
             return std::string{expression.substr(colon + 2)};
         if (value) return value;

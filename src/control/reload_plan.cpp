@@ -139,7 +139,7 @@ private:
     // By its name; with its address where others of the service, now or before, have the same name.
     [[nodiscard]] std::string label(const ServiceConfig& service,
                                     const BackendConfig& backend) const {
-        const std::string address = backend.address.to_string();
+        std::string address = backend.address.to_string();
         if (backend.name.empty()) return address;
         const auto is_other = [&](const BackendConfig& other) {
             return other.name == backend.name && other.address != backend.address;
@@ -155,6 +155,7 @@ private:
     // One that is there twice is matched in order, as the roster does.
     void compare_backends(const ServiceConfig& old, const ServiceConfig& service) {
         std::vector<const BackendConfig*> left;
+        left.reserve(old.backends.size());
         for (const BackendConfig& backend : old.backends) left.push_back(&backend);
         std::vector<std::pair<const BackendConfig*, const BackendConfig*>> pairs;
         for (const BackendConfig& backend : service.backends) {
