@@ -271,12 +271,18 @@ TEST_CASE("workers: drained, all of them take who had connected before, and let 
     std::optional<std::size_t> drained;
     f.proxy->drain(30s, [&](std::size_t reset) { drained = reset; });
     REQUIRE(f.loop.until([&] { return f.observer.starts() == 25; }));
-    REQUIRE(f.loop.until([&] { return !eplb::test::connect_to(f.address).valid(); }));
+    std::size_t asked = 0;  // who was in time is one more session
+    REQUIRE(f.loop.until([&] {
+        const bool in_time = eplb::test::connect_to(f.address).valid();
+        if (in_time) ++asked;
+        return !in_time;
+    }));
     CHECK_FALSE(drained);
     f.check_all_answered();
     REQUIRE(f.loop.until([&] { return drained.has_value(); }));
     CHECK(drained == std::size_t{0});
-    CHECK(f.observer.ends(EndReason::client_fin) == 25);
+    CHECK(f.observer.ends(EndReason::client_fin) >= 25);
+    CHECK(f.observer.ends() <= 25 + asked);
 }
 
 TEST_CASE("workers: reset in the middle of a drain, every session ends on every worker",
