@@ -164,7 +164,7 @@ def try_mutation(build, mutation, scratch):
         environment.pop(variable, None)
     try:
         done = subprocess.run([program, "--abort", *([tests] if tests else [])], env=environment,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120)
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=600)
     except subprocess.TimeoutExpired:
         return f"{name}: hangs, and the simulation should have noticed"
     program.unlink()

@@ -156,7 +156,7 @@ public:
 
 private:
     static constexpr int max_turns = 100'000;
-    static constexpr int guard_ms = 5000;
+    static constexpr int guard_ms = 60'000;
     static constexpr int slice_ms = 10;  // what another thread made true shows at no descriptor
 
     /// Waits until a descriptor is ready; false when none was in time.

@@ -1,5 +1,6 @@
 """How sessions end: FIN stays FIN, RST stays RST, and whoever waits for ever is not waited for."""
 
+import contextlib
 import signal
 import socket
 import time
@@ -163,26 +164,23 @@ def keeps_alive_against(lab, option, half_close, end):
     backend = lab.backend()
     for _ in range(5):
         eplb = lab.eplb([backend], option, f"{int(timeout * 1000)}ms")
-        client, server = lab.pair(eplb, backend)
-        if half_close:
-            client.shutdown(socket.SHUT_WR)
         start = last = time.monotonic()
-        longest_gap = 0
-        while time.monotonic() < start + 2.2 * timeout:
-            server.sendall(b"tick")
-            assert read_exactly(client, 4) == b"tick"
-            longest_gap = max(longest_gap, time.monotonic() - last)
-            last = time.monotonic()
-            time.sleep(0.1)  # the rhythm of the traffic, not a wait for anything
-            if longest_gap > timeout / 2:
-                break  # this machine was too busy to show anything
-        else:
-            client.close()
-            server.close()
-            assert eplb.next_session()["end"] == end
-            return
+        client, server = lab.pair(eplb, backend)
+        with contextlib.suppress(ConnectionError):
+            if half_close:
+                client.shutdown(socket.SHUT_WR)
+            while time.monotonic() < start + 2.2 * timeout:
+                server.sendall(b"tick")
+                assert read_exactly(client, 4) == b"tick"
+                last = time.monotonic()
+                time.sleep(0.1)  # the rhythm of the traffic, not a wait for anything
+        gap = time.monotonic() - last
         client.close()
         server.close()
+        ended = eplb.next_session()["end"]
+        if gap < timeout / 2:  # or this machine was too busy to show anything
+            assert ended == end
+            return
     raise AssertionError("the machine was too busy in each of five attempts")
 
 
@@ -190,8 +188,11 @@ def keeps_alive_against(lab, option, half_close, end):
 def test_an_idle_session_ends_after_its_timeout_with_a_reset_to_both(lab, way):
     backend = lab.backend()
     eplb = lab.eplb([backend], "--idle-timeout", "300ms", **way)
-    client, server = lab.pair(eplb, backend)
+    eplb.process.send_signal(signal.SIGSTOP)  # the client is in time, however busy this machine is
+    client = lab.client(eplb)
     client.sendall(b"once")
+    eplb.process.send_signal(signal.SIGCONT)
+    server = lab.keep(backend.accept())
     assert read_exactly(server, 4) == b"once"
     assert ends_with_reset(client)
     assert ends_with_reset(server)

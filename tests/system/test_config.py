@@ -292,7 +292,8 @@ def test_sessions_write_the_lines_that_are_asked_for(lab, sessions, lines):
     client = lab.client(eplb)
     assert read_exactly(client, 1) == b"!"
     client.close()
-    eplb.wait_until_settled()
+    eplb.process.send_signal(signal.SIGTERM)
+    eplb.expect_exit(0)  # by then all is written
     told = [line for line in eplb.lines if "client" in line]
     assert len(told) == lines, told
 

@@ -9,10 +9,14 @@ import pytest
 
 from harness import every_way, pattern, read_exactly, wait_until_acknowledged
 
+ELEPHANT = 10 << 20  # bytes
+
 
 @contextlib.contextmanager
 def elephant(sender, receiver):
-    """Sends as fast as eplb takes it, for as long as it takes, from one process to another."""
+    """Sends as fast as eplb takes it, for as long as it takes, from one process to another. Yields a function that
+    waits until it has proven its size."""
+    proof, prove = os.pipe()
 
     def pump():
         block = pattern(1 << 18)
@@ -20,8 +24,11 @@ def elephant(sender, receiver):
             sender.sendall(block)
 
     def sink():
-        while receiver.recv(1 << 18):
-            pass
+        received = 0
+        while count := len(receiver.recv(1 << 18)):
+            if received <= ELEPHANT < received + count:
+                os.write(prove, b"!")
+            received += count
 
     children = []
     for work in (pump, sink):
@@ -31,9 +38,15 @@ def elephant(sender, receiver):
                 work()
             os._exit(0)
         children.append(child)
+    os.close(prove)
+
+    def wait_until_large():
+        assert os.read(proof, 1) == b"!", "it died young"
+
     try:
-        yield
+        yield wait_until_large
     finally:
+        os.close(proof)
         for child in children:
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
@@ -44,9 +57,12 @@ def test_elephants_do_not_starve_ping_pongs_nor_new_clients(lab, way):
     backend = lab.backend()
     eplb = lab.eplb([backend], **way)
     with contextlib.ExitStack() as elephants:
+        waits = []
         for number in range(4):
             client, server = lab.pair(eplb, backend)
-            elephants.enter_context(elephant(client, server) if number % 2 else elephant(server, client))
+            waits.append(
+                elephants.enter_context(elephant(client, server) if number % 2 else elephant(server, client))
+            )
             elephants.callback(client.close)
             elephants.callback(server.close)
         pairs = [lab.pair(eplb, backend) for _ in range(20)]
@@ -61,9 +77,11 @@ def test_elephants_do_not_starve_ping_pongs_nor_new_clients(lab, way):
         client, server = lab.pair(eplb, backend)
         server.sendall(b"welcome")
         assert read_exactly(client, 7) == b"welcome"
+        for wait_until_large in waits:
+            wait_until_large()
     for _ in range(4):
         session = eplb.next_session()
-        assert session["up"] + session["down"] > 10 << 20, "no elephant: nothing was shown"
+        assert session["up"] + session["down"] > ELEPHANT
 
 
 @pytest.mark.parametrize("relay", ["auto", "splice", "copy"])

@@ -126,7 +126,6 @@ def test_a_log_that_nobody_reads_stops_neither_traffic_nor_the_end(lab, log):
     os.close(reading)
 
 
-@pytest.mark.patience(180)
 def test_more_lines_than_any_queue_holds_do_not_fill_the_memory(lab):
     server = lab.greeter("!")
     eplb, reading, writing = start_with_pipe(lab, server, "json")

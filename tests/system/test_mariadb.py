@@ -102,7 +102,6 @@ def through(eplb):
     return ["--host", host, "--port", port, "--protocol=tcp"]
 
 
-@pytest.mark.patience(200)
 @pytest.mark.parametrize("relay", ["auto", "splice", "copy"])
 def test_two_clients_reach_two_servers_and_run_statements(lab, servers, relay):
     eplb = lab.eplb([server.address for server in servers.values()], relay=relay)
@@ -122,7 +121,6 @@ def test_two_clients_reach_two_servers_and_run_statements(lab, servers, relay):
     # Each server has its own database only: whoever had been sent to the other one would have failed.
 
 
-@pytest.mark.patience(200)
 @pytest.mark.parametrize("relay", ["auto", "splice", "copy"])
 def test_a_bulk_select_of_fifty_megabytes_is_the_same_through_eplb(lab, servers, relay):
     server = servers["test"]

@@ -34,7 +34,6 @@ def open_sessions(lab, eplb, backend, count):
     return pairs
 
 
-@pytest.mark.patience(300)
 def test_an_idle_session_takes_512_bytes_at_most_and_a_burst_gives_its_memory_back(lab):
     backend = lab.backend()
     eplb = lab.eplb([backend])

@@ -69,12 +69,17 @@ def test_small_messages_wait_only_if_that_is_asked_for(session, nodelay):
         assert bool(option(sock, socket.IPPROTO_TCP, socket.TCP_NODELAY)) == (nodelay == "true")
 
 
+def keepalive(sock):
+    return [
+        option(sock, socket.SOL_SOCKET, socket.SO_KEEPALIVE),
+        *(option(sock, socket.IPPROTO_TCP, name) for name in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)),
+    ]
+
+
 def test_keepalive_is_as_it_was_asked_for(session, lab):
     eplb, client, (listener, inherited, backend) = session('keepalive = { idle = "5m", interval = "7s", count = 3 }')
     for sock in (listener, inherited, backend):
-        wait_until(lambda: option(sock, socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1, "it is on")
-        found = [option(sock, socket.IPPROTO_TCP, name) for name in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)]
-        assert found == [300, 7, 3]
+        wait_until(lambda: keepalive(sock) == [1, 300, 7, 3], "it is set")
 
 
 def test_without_keepalive_nobody_is_asked(session):

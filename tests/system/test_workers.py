@@ -4,6 +4,7 @@ import collections
 import os
 import pathlib
 import signal
+import time
 
 import pytest
 
@@ -51,7 +52,8 @@ def test_random_data_arrives_whole_through_every_worker(lab, way):
     for key, (client, server) in enumerate(pairs):
         up, down = pattern(300_000 + key, (key, "up")), pattern(900_000 + key, (key, "down"))
         peers += [Peer(client, up, expect=down), Peer(server, down, expect=up)]
-    assert sorted(eplb.sessions_by_worker()) == [4, 4, 4]
+    # Who is connected may not have been told yet.
+    wait_until(lambda: sorted(eplb.sessions_by_worker()) == [4, 4, 4], "each worker has four")
     drive(peers)
     assert all(peer.complete for peer in peers)
 
@@ -61,7 +63,8 @@ def test_the_limit_of_connections_is_one_for_all_workers_and_nobody_is_forgotten
     waiting = [lab.client(eplb) for _ in range(40)]
     while waiting:
         served = wait_until(lambda: [client for client in waiting if has_input(client)], "a client is served")
-        assert sum(eplb.sessions_by_worker()) <= 4
+        with eplb.stopped():
+            assert sum(eplb.sessions_by_worker()) <= 4
         for client in served:
             assert read_exactly(client, 1) == b"x"
             waiting.remove(client)
@@ -112,10 +115,11 @@ def test_a_second_signal_resets_the_sessions_of_all_workers(lab, workers):
 def test_a_shortage_is_told_once_a_second_by_all_workers_together(lab):
     eplb = lab.eplb([lab.greeter("x")], "--workers", str(WORKERS), starving=True)
     eplb.leave_descriptors(0)
+    begin = time.monotonic()
     clients = [lab.client(eplb) for _ in range(30)]
     eplb.wait_for_message("clients have to wait")
     told = [text for text in eplb.messages("warning") if "clients have to wait" in text]
-    assert len(told) <= 2, told
+    assert len(told) <= max(2, 1 + time.monotonic() - begin), told
     eplb.limit_descriptors(1000)
     for client in clients:
         assert read_exactly(client, 1) == b"x"
