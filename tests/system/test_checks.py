@@ -29,6 +29,8 @@ ELSEWHERE = "192.0.2.1"  # an address of a namespace that is not a loopback one:
 
 
 def check(**keys):
+    """A busy server may take its time, unless a test says how much."""
+    keys = {"timeout": f"{GUARD}s", **keys}
     return "[service.check]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items())
 
 
@@ -60,8 +62,7 @@ def start(lab, backends, checks, *lines, host="127.0.0.1", workers=1, namespace=
 
 
 def start_many(lab, backend, count, checks, namespace):
-    """So many services that all check `backend`: many checks soon, and still time for each one's farewell, which ends
-    when the next check of the same service is due. A server process that starts on a busy machine takes a while."""
+    """So many services that all check `backend`: many checks soon, and still time for each one's farewell."""
     with namespace.entered():
         listen = [lab.reserve(ELSEWHERE) for _ in range(count)]
     text = "".join(service(address, [backend], checks, name=address) for address in listen)
@@ -315,6 +316,8 @@ def test_mariadb_complains_of_tcp_checks(lab, mariadb):
 
 
 class Postgres:
+    HELPERS = ("autovacuum", "background writer", "checkpointer", "logical replication", "walwriter")  # processes
+
     def __init__(self, lab, network, address):
         self.address, self.network, self.folder = address, network, lab.folder / "postgres"
         self.folder.mkdir()
@@ -346,6 +349,15 @@ class Postgres:
     def program(name):
         return str(max(pathlib.Path("/usr/lib/postgresql").glob(f"*/bin/{name}")))
 
+    def is_at_rest(self):
+        """Nobody waits to be accepted, and the processes that serve clients, whatever they have to log, are gone."""
+        port = f":{int(self.port):04X}"
+        sockets = [line.split() for line in pathlib.Path(f"/proc/{self.server.process.pid}/net/tcp").open()]
+        waiting = [int(row[4].split(":")[1], 16) for row in sockets if row[1].endswith(port) and row[3] == "0A"]
+        assert len(waiting) == 1
+        children = ask("ps", "-o", "args=", "--ppid", str(self.server.process.pid)).stdout.splitlines()
+        return waiting == [0] and all(any(helper in title for helper in self.HELPERS) for title in children)
+
     def query(self, sql, host, port, user="postgres"):
         return told(
             ask(self.program("psql"), "-XAtq", "-h", str(host), "-p", port, "-U", user, "postgres", sql=sql,
@@ -369,6 +381,7 @@ def postgres():
     ],
 )
 def test_postgres_logs_nothing_of_its_own_checks(lab, postgres, keys):
+    wait_until(postgres.is_at_rest, "the checks of another test, cut off at its end, are over")
     log = postgres.server.log.read_text()
     eplb = start_many(lab, postgres, 30, check(**keys, fall=1), postgres.network)
     before = connections_taken(eplb)
@@ -405,8 +418,9 @@ def redis(lab):
 
 
 def test_a_redis_that_is_stopped_is_down_until_it_goes_on(lab, redis):
-    keys = {"type": "redis", "interval": "50ms", "timeout": "200ms", "rise": 2, "fall": 3}
-    eplb = start(lab, [redis], check(**keys, password="open sesame"), 'when_all_down = "refuse"')
+    patient, impatient = f'timeout = "{GUARD}s"', 'timeout = "200ms"'
+    checks = check(type="redis", interval="50ms", password="open sesame", rise=2, fall=3)
+    eplb = start(lab, [redis], checks, 'when_all_down = "refuse"')
 
     def is_refused():
         with lab.client(eplb) as client, contextlib.suppress(ConnectionResetError):
@@ -416,8 +430,10 @@ def test_a_redis_that_is_stopped_is_down_until_it_goes_on(lab, redis):
 
     assert not is_refused()
     redis.process.send_signal(signal.SIGSTOP)
+    eplb.reload(eplb.config.read_text().replace(patient, impatient))
     eplb.wait_for_message("is down: timeout after 200ms while waiting for the answer to AUTH")
     assert is_refused()
+    eplb.reload(eplb.config.read_text().replace(impatient, patient))
     redis.process.send_signal(signal.SIGCONT)
     eplb.wait_for_message("is up")
     assert not is_refused()
@@ -433,7 +449,7 @@ class GreeterProcess:
 
     CODE = "import harness, signal, sys; print(harness.Greeter(sys.argv[1], where=sys.argv[2]).address); signal.pause()"
 
-    def __init__(self, name, where="127.0.0.1:0"):
+    def __init__(self, name, where):
         self.process = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", sys.executable, "-u", "-c", self.CODE, name, where],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, cwd=HERE, text=True,
@@ -449,7 +465,7 @@ class GreeterProcess:
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_a_backend_that_is_killed_costs_no_more_than_the_sessions_on_it(lab, workers):
-    a, b = lab.keep(GreeterProcess("a")), lab.greeter("b")
+    a, b = lab.keep(GreeterProcess("a", lab.reserve())), lab.greeter("b")
     checks = check(type="tcp", interval="50ms", fall=2)
     eplb = start(lab, [a, b], checks, "eject_after = 0", workers=workers)
     churn = lab.keep(Churn(eplb))
@@ -483,13 +499,10 @@ def black_hole(lab):
     return network, a, b, [f"tcp dport {port} tcp flags & (syn | ack) == syn drop"]
 
 
-PATIENCE = 1 + 1  # seconds: one connect_timeout, and as much again for a busy machine
-
-
 def test_a_black_hole_is_out_after_a_few_checks_and_costs_nobody_more_than_a_timeout(lab, black_hole):
     network, a, b, swallow = black_hole
     checks = check(type="tcp", interval="50ms", timeout="200ms", fall=3)
-    eplb = start(lab, [a, b], checks, 'connect_timeout = "1s"', "eject_after = 0", namespace=network)
+    eplb = start(lab, [a, b], checks, 'connect_timeout = "4s"', "eject_after = 0", namespace=network)
     churn = lab.keep(Churn(eplb, namespace=network))
     churn.wait_for(10, 0, "a")
 
@@ -504,14 +517,16 @@ def test_a_black_hole_is_out_after_a_few_checks_and_costs_nobody_more_than_a_tim
     churn.stop()
 
     assert all(visit.served for visit in churn.seen)
-    assert max(visit.waited for visit in churn.seen) < PATIENCE
+    assert set(attempts(eplb, churn.seen)) == {1, 2}
+    timed_out = {"backend": a.address, "error": "timeout"}
+    assert all(session.get("tried", [timed_out]) == [timed_out] for session in eplb.sessions())
     assert {visit.name for visit in while_down} == {"b"}
     assert set(attempts(eplb, while_down)) == {1}
 
 
 def test_a_black_hole_without_checks_is_left_alone_when_three_clients_have_waited(lab, black_hole):
     network, a, b, swallow = black_hole
-    eplb = start(lab, [a, b], "", 'connect_timeout = "1s"', 'ejection_time = "1m"', namespace=network)
+    eplb = start(lab, [a, b], "", 'connect_timeout = "4s"', 'ejection_time = "1m"', namespace=network)
     network.firewall(swallow, hook="input")
     first = visits(eplb, 6, network)
     assert sorted(attempts(eplb, first)) == [1, 1, 1, 2, 2, 2]
@@ -519,7 +534,7 @@ def test_a_black_hole_without_checks_is_left_alone_when_three_clients_have_waite
     later = visits(eplb, 10, network)
     assert set(attempts(eplb, later)) == {1}
     assert {visit.name for visit in first + later} == {"b"}
-    assert all(visit.served and visit.waited < PATIENCE for visit in first + later)
+    assert all(visit.served for visit in first + later)
 
 
 # --- HTTP ---------------------------------------------------------------------------------------------------
@@ -661,21 +676,21 @@ def say_too_much(sock):
 def test_a_server_that_is_asked_in_vain_holds_nobody_up(lab, misbehave):
     database, nuisance = lab.greeter("a"), lab.keep(Nuisance(misbehave))
     keys = {"type": "send_expect", "send": "PING\r\n", "expect": "PONG", "address": nuisance.address}
-    eplb = start(lab, [database], check(**keys, interval="10ms", timeout="300ms"))
+    quick = misbehave is say_too_much  # which ends a check by itself
+    if not quick:
+        keys["timeout"] = "300ms"
+    eplb = start(lab, [database], check(**keys, interval="10ms"))
     client = lab.client(eplb)
     assert read_exactly(client, 1) == b"a"
     answered_meanwhile = 0
-    while len(nuisance.durations) < 4:
+    # On a busy machine some are accepted late, or all of the answers come between two of them.
+    while len(nuisance.durations) < 4 or not (quick or answered_meanwhile and max(nuisance.durations) > 0.25):
         before = nuisance.current
         client.sendall(b"x")
         assert read_exactly(client, 1) == b"x"
         answered_meanwhile += nuisance.current == before != 0
-    if misbehave is say_too_much:
-        eplb.wait_for_message("is down: 4096 bytes without the expected answer")
-        return
-    eplb.wait_for_message("is down: timeout after 300ms while waiting for the expected answer")
-    assert answered_meanwhile > 0
-    assert max(nuisance.durations) > 0.25
+    cause = "4096 bytes without" if quick else "timeout after 300ms while waiting for"
+    eplb.wait_for_message(f"is down: {cause} the expected answer")
 
 
 # --- reload -------------------------------------------------------------------------------------------------
@@ -691,7 +706,7 @@ def test_a_reload_changes_how_backends_are_asked(lab):
     for backend in (a, b):
         eplb.wait_for_message(rf"{backend.address} of db is down: timeout after 50ms")
     # The greeter's name is an answer, too.
-    eplb.reload(service(listen, [a, b], check(**{**vain, "expect": "a"})))
+    eplb.reload(service(listen, [a, b], check(**{**vain, "expect": "a", "timeout": f"{GUARD}s"})))
     eplb.wait_for_message(rf"{a.address} of db is up")
     assert {visit.name for visit in visits(eplb, 6)} == {"a"}
     eplb.reload(service(listen, [a, b]))
@@ -726,19 +741,21 @@ def test_nobody_asks_a_backend_that_is_gone(lab, gone):
 
 
 def test_checks_leave_no_descriptors_behind(lab):
-    page, kinds = lab.keep(StatusPage()), {}
-    kinds["tcp"] = (lab.greeter("a"), {"type": "tcp"})
-    kinds["expect"] = (lab.greeter("b"), {"type": "send_expect", "send": "?", "expect": "?"})
-    kinds["send"] = (lab.greeter("c"), {"type": "send_expect", "send": "?"})
-    kinds["disappointed"] = (lab.greeter("d"), {"type": "redis"})
-    kinds["http"] = (page, {"type": "http"})
-    kinds["refused"] = (lab.reserve(), {"type": "tcp"})
-    listen = {name: lab.reserve() for name in kinds}
+    network, kinds = lab.namespace(), {}  # where the TIME_WAITs are ours
+    with network.entered():
+        page = lab.keep(StatusPage())
+        kinds["tcp"] = (lab.greeter("a"), {"type": "tcp"})
+        kinds["expect"] = (lab.greeter("b"), {"type": "send_expect", "send": "?", "expect": "?"})
+        kinds["send"] = (lab.greeter("c"), {"type": "send_expect", "send": "?"})
+        kinds["disappointed"] = (lab.greeter("d"), {"type": "redis"})
+        kinds["http"] = (page, {"type": "http"})
+        kinds["refused"] = (lab.reserve(), {"type": "tcp"})
+        listen = {name: lab.reserve() for name in kinds}
     text = "".join(
         service(listen[name], [backend], check(**keys, interval="10ms"), name=name)
         for name, (backend, keys) in kinds.items()
     )
-    eplb = lab.configured(without_checks(text), listen=list(listen.values()))
+    eplb = lab.configured(without_checks(text), listen=list(listen.values()), namespace=network)
     before = eplb.descriptors()
     eplb.reload(text)
     greeters = [backend for backend, _ in kinds.values() if hasattr(backend, "served")]
@@ -782,7 +799,7 @@ def test_a_backend_that_expects_a_proxy_header_gets_one_for_nobody(lab):
 def test_checks_are_for_all_workers_together(lab):
     backend = lab.greeter("a")
     eplb = start(lab, [backend], check(type="tcp", interval="50ms"), workers=3)
-    wait_until(lambda: backend.served > 0, "it is asked")
+    wait_until(lambda: backend.served > 0 and not backend.pending(), "it is asked")
     begin, before = time.monotonic(), backend.served
     wait_until(lambda: backend.served >= before + 30, "it was asked 30 times")
     count = backend.served - before
