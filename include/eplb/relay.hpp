@@ -75,6 +75,7 @@ struct RelayResult {
     EndReason reason = EndReason::drain;
     std::uint64_t bytes_up = 0;    ///< client to server
     std::uint64_t bytes_down = 0;  ///< server to client
+    int error = 0;                 ///< the errno behind the reason, or 0
 };
 
 class Duplex;

@@ -64,7 +64,8 @@ Relay::~Relay() = default;
 Next Relay::run() { return duplex_->step(); }
 
 void Relay::retire() {
-    const RelayResult result{duplex_->reason(), duplex_->bytes_up(), duplex_->bytes_down()};
+    const RelayResult result{duplex_->reason(), duplex_->bytes_up(), duplex_->bytes_down(),
+                             duplex_->error()};
     // The handler may destroy the relay, and itself with it.
     const Handler on_end = std::move(on_end_);
     if (on_end) on_end(result);

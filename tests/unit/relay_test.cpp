@@ -495,6 +495,24 @@ TEST_CASE("relay: both sockets are closed when the handler is called", "[proxy][
     REQUIRE(loop.settle());  // a relay that is over may stay where it is
 }
 
+TEST_CASE("relay: tells the errno behind its end", "[proxy][relay]") {
+    RelayFixture f{with_timeouts(10s, 10s)};
+    REQUIRE(f.loop.settle());
+    int error = 0;
+    SECTION("of a reset") {
+        const bool by_client = GENERATE(true, false);
+        (by_client ? f.client : f.server).reset();
+        error = ECONNRESET;
+    }
+    SECTION("there is none of a clean end") {
+        f.client.half_close();
+        f.server.half_close();
+    }
+    SECTION("nor of a timeout") { f.clock.advance(10s); }
+    REQUIRE(f.until_with_time([&] { return f.over(); }, 1ms, 100));
+    CHECK(f.result->error == error);
+}
+
 TEST_CASE("relay: its handler may throw, and the reactor goes on", "[proxy][relay]") {
     eplb::ManualClock clock;
     eplb::Reactor reactor{clock};
