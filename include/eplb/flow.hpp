@@ -27,11 +27,12 @@ public:
     struct Options {
         /// RelayMode::copy never takes a pipe.
         RelayMode mode = RelayMode::automatic;
-        /// What one recv(2) may take; filling it is the sign of bulk.
+        /// What one recv(2) may take, above zero; filling it is the sign of bulk.
         std::size_t scratch_bytes = 64 * 1024;
-        /// What to ask the kernel for, per pipe.
+        /// What to ask the kernel for, per pipe; it gives a page at least.
         std::size_t pipe_bytes = 256 * 1024;
-        /// What a flow may move before others get their turn; overshot by at most one pipeful.
+        /// What a flow may move before others get their turn, above zero; overshot by at most one
+        /// pipeful.
         std::size_t turn_bytes = 256 * 1024;
         /// Told the errno, once, when splice(2) turned out not to be allowed or not to be there. In
         /// the middle of a flow: must neither throw nor destroy a flow.
@@ -41,7 +42,8 @@ public:
     /// With the defaults of Options.
     RelayContext() : RelayContext(Options{}) {}
     /// `budget`, if any, outlives it; without one, only the kernel limits pipes. Allocates the
-    /// scratch buffer, and no pipe yet.
+    /// scratch buffer, and no pipe yet. Throws std::invalid_argument for a `scratch_bytes` or a
+    /// `turn_bytes` of zero.
     explicit RelayContext(Options options, DescriptorBudget* budget = nullptr);
 
     /// Where its flows get their pipes from.

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstring>
 #include <new>
+#include <stdexcept>
 
 namespace eplb {
 namespace {
@@ -29,10 +30,19 @@ bool is_refusal(int error) noexcept {
 // The kernel has no memory for it just now, while a copy may do.
 bool is_out_of_memory(int error) noexcept { return error == ENOMEM || error == ENOBUFS; }
 
+// recv(2) into an empty buffer returns 0, as it does at the end of the stream; and a turn without a
+// budget moves nothing, again and again.
+RelayContext::Options checked(RelayContext::Options options) {
+    if (options.scratch_bytes == 0)
+        throw std::invalid_argument("scratch_bytes has to be above zero");
+    if (options.turn_bytes == 0) throw std::invalid_argument("turn_bytes has to be above zero");
+    return options;
+}
+
 }  // namespace
 
 RelayContext::RelayContext(Options options, DescriptorBudget* budget)
-    : options_{std::move(options)},
+    : options_{checked(std::move(options))},
       pipes_{options_.pipe_bytes, budget},
       scratch_{std::make_unique_for_overwrite<std::byte[]>(options_.scratch_bytes)},
       may_splice_{options_.mode != RelayMode::copy} {}

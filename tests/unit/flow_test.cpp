@@ -768,6 +768,25 @@ TEST_CASE("relay context: offers a scratch buffer of the size asked for", "[prox
     CHECK(context.may_splice());
 }
 
+TEST_CASE("relay context: sizes with which nothing could move are refused", "[proxy][flow]") {
+    RelayContext::Options options;
+    SECTION("nothing would be received, and look like the end of the stream") {
+        options.scratch_bytes = 0;
+        CHECK_THROWS_AS(RelayContext(options), std::invalid_argument);
+        CHECK_THROWS_WITH(RelayContext(options), "scratch_bytes has to be above zero");
+    }
+    SECTION("a turn would never be long enough") {
+        options.turn_bytes = 0;
+        CHECK_THROWS_AS(RelayContext(options), std::invalid_argument);
+        CHECK_THROWS_WITH(RelayContext(options), "turn_bytes has to be above zero");
+    }
+    SECTION("one byte is enough") {
+        options.scratch_bytes = options.turn_bytes = 1;
+        options.pipe_bytes = 0;  // a page, then
+        CHECK_NOTHROW(RelayContext(options));
+    }
+}
+
 TEST_CASE("relay context: a refusal is told once; only a denial is for good", "[proxy][flow]") {
     std::vector<int> told;
     RelayContext::Options options;
