@@ -67,8 +67,12 @@ public:
         static_cast<void>(backends);
     }
 
-    /// One of `candidates`, which are not empty. They may take a session: those that are down, full,
-    /// or were tried for this client are not among them. Never allocates.
+    /// One of `candidates`, which are not empty. They may take a session: those that are full, or
+    /// were tried for this client, are not among them, nor those that are down, unless nobody works
+    /// (WhenAllDown::try_all). Never allocates.
+    ///
+    /// nullptr: nobody. The client is reset, with EndReason::no_backend or as the one that was tried
+    /// last failed; backups are not asked then. Who is not one of `candidates` counts as nobody, too.
     [[nodiscard]] virtual Backend* pick(const Candidates& candidates, const Address& client,
                                         TimePoint now) noexcept = 0;
 };

@@ -136,9 +136,19 @@ std::optional<Service::Choice> Service::pick_from(Tier& tier, Predicate may_be_u
             candidates_.add(*backend);
         }
     }
-    if (!candidates_.empty()) return Choice{tier.balancer->pick(candidates_, client, now), false};
+    if (!candidates_.empty()) {
+        Backend* const chosen = tier.balancer->pick(candidates_, client, now);
+        return Choice{may_choose(chosen) ? chosen : nullptr, false};
+    }
     if (some_are_full) return Choice{nullptr, true};
     return std::nullopt;
+}
+
+// A policy of the program around us may name one that is full, again and again, or none of ours,
+// whose index says nothing. Our own do not, and are not checked.
+bool Service::may_choose(const Backend* chosen) const noexcept {
+    return !spec_->custom_balancers ||
+           std::ranges::find(candidates_.all(), chosen) != candidates_.all().end();
 }
 
 // --- looking at sessions

@@ -82,6 +82,7 @@ private:
     [[nodiscard]] bool goes_by_latency() const noexcept;
     [[nodiscard]] bool rebalances() const noexcept;
     void take_backends();
+    [[nodiscard]] bool may_choose(const Backend* chosen) const noexcept;
     template <class Predicate>
     [[nodiscard]] std::optional<Choice> pick_from(Tier& tier, Predicate may_be_used,
                                                   const Address& client,

@@ -11,6 +11,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -399,6 +400,69 @@ TEST_CASE("proxy: a balancer of one's own is asked for clients alone", "[proxy][
     config.services[0].make_balancer = [&] { return std::make_unique<Counting>(picks); };
     const Proxy proxy{reactor, config, observer};
     CHECK(picks == 0);
+}
+
+TEST_CASE("proxy: a balancer that names somebody who is no candidate has named nobody",
+          "[proxy][proxy_embedded]") {
+    // Of the backends it likes the first, but for a wish of the test. Not for ever: a proxy that asks
+    // again and again would not come to an end.
+    class Stubborn final : public Balancer {
+    public:
+        Stubborn(Backend*& wish, int& picks) : wish_{wish}, picks_{picks} {}
+        void prepare(std::span<Backend* const> backends) noexcept override {
+            if (!backends.empty()) wish_ = backends.front();
+        }
+        Backend* pick(const eplb::Candidates& candidates, const eplb::Address&,
+                      eplb::TimePoint) noexcept override {
+            return ++picks_ < 1000 ? wish_ : candidates.all().front();
+        }
+
+    private:
+        Backend*& wish_;
+        int& picks_;
+    };
+    const auto stranger = std::make_shared<Backend>(77, "stranger", any_port, 1);
+    Backend* wish = nullptr;
+    int picks = 0;
+    int served = 0;
+    Fixture f;
+    Config config = f.config();
+    for (auto& backend : config.services[0].backends) backend.max_connections = 1;
+    const auto set_second = [&](Backend::Wanted wanted) {
+        f.proxy->set_backend("default", f.backends[1]->address().to_string(), wanted);
+    };
+    config.services[0].make_balancer = [&] { return std::make_unique<Stubborn>(wish, picks); };
+    SECTION("the one that is full") {
+        f.start(config);
+        f.connect_through();
+        served = 1;
+        f.connect();
+    }
+    SECTION("the one that is full, for a client that has waited") {
+        f.start(config);
+        f.connect_through();
+        served = 1;
+        set_second(Backend::Wanted::drain);
+        f.connect();
+        REQUIRE(f.loop.settle());
+        CHECK(picks == 1);  // there are no candidates
+        set_second(Backend::Wanted::up);
+    }
+    SECTION("one of another service") {
+        f.start(config);
+        wish = stranger.get();
+        f.connect();
+    }
+    SECTION("none, in so many words") {
+        f.start(config);
+        wish = nullptr;
+        f.connect();
+    }
+    REQUIRE(f.loop.until([&] { return f.clients.back().over(); }));
+    CHECK(f.clients.back().was_reset());
+    CHECK(f.observer.ends == 1);
+    CHECK(f.observer.starts == served);
+    CHECK(picks == served + 1);
 }
 
 TEST_CASE("proxy: its observer may take a backend out, and look at everything",
