@@ -138,8 +138,9 @@ public:
     [[nodiscard]] const Config& config() const noexcept;
 
     /// What an operator wants of the backends of `service` that are called `backend`, by name or by
-    /// address. Returns how many there are. It stays so, whatever apply() says, for as long as the
-    /// backend is there. In maintenance a backend is not checked.
+    /// address. Returns how many there are in config(), be it all applied yet or not. It stays so,
+    /// whatever apply() says, for as long as the backend is there. In maintenance a backend is not
+    /// checked.
     std::size_t set_backend(std::string_view service, std::string_view backend,
                             Backend::Wanted wanted);
 

@@ -148,7 +148,11 @@ public:
 
     std::size_t set_backend(std::string_view service, std::string_view backend,
                             Backend::Wanted wanted) {
-        return stopping_ ? 0 : supervisor_->set_wanted(service, backend, wanted);
+        if (stopping_) return 0;
+        // The supervisor may not know yet of what apply() has brought.
+        const std::vector<ServiceBackend> found = roster_.members(service, backend);
+        for (const ServiceBackend& member : found) supervisor_->set_wanted(member, wanted);
+        return found.size();
     }
 
     void drain(Duration timeout, std::function<void(std::size_t)> on_drained) {

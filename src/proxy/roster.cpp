@@ -310,6 +310,15 @@ std::vector<ServiceBackend> Roster::members() const {
     return all;
 }
 
+std::vector<ServiceBackend> Roster::members(std::string_view service, std::string_view name) const {
+    std::vector<ServiceBackend> found = members();
+    std::erase_if(found, [&](const ServiceBackend& member) {
+        return member.service->name != service ||
+               (member.backend->name() != name && member.backend->address().to_string() != name);
+    });
+    return found;
+}
+
 std::uint32_t Roster::service_id(const std::string& name) const noexcept {
     for (const auto& spec : generation_.services) {
         if (spec->name == name) return spec->id;

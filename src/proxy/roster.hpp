@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -76,6 +77,9 @@ public:
     [[nodiscard]] const Generation& generation() const noexcept { return generation_; }
     [[nodiscard]] std::vector<BackendStatus> backends() const;
     [[nodiscard]] std::vector<ServiceBackend> members() const;
+    /// Of that service, those with that name or address.
+    [[nodiscard]] std::vector<ServiceBackend> members(std::string_view service,
+                                                      std::string_view name) const;
 
 private:
     // A backend of the configuration, or one that was and still has sessions.

@@ -65,6 +65,7 @@ void Supervisor::supervise(const std::vector<ServiceBackend>& members) {
         std::unique_ptr<Entry> entry =
             known != entries_.end() ? std::move(*known) : std::make_unique<Entry>();
         entry->member = member;
+        entry->index = entries.size();
         entries.push_back(std::move(entry));
     }
     // What is known of those that are gone is out of date should they come back.
@@ -75,11 +76,10 @@ void Supervisor::supervise(const std::vector<ServiceBackend>& members) {
         entry->member.backend->set_share(Backend::full_share);
     }
     entries_ = std::move(entries);
-    for (std::size_t i = 0; i < entries_.size(); ++i) {
-        Entry& entry = *entries_[i];
-        if (entry.member.backend->ejected() && entry.member.service->eject_after == 0)
-            end_ejection(entry);
-        update_check(entry, i);
+    for (const auto& entry : entries_) {
+        if (entry->member.backend->ejected() && entry->member.service->eject_after == 0)
+            end_ejection(*entry);
+        update_check(*entry);
     }
     schedule();
 }
@@ -100,7 +100,7 @@ void Supervisor::on_failure(const Backend& backend) {
     ++entry->ejections;
     entry->ejected_until = reactor_.now() + time;
     entry->member.backend->set_ejected(true);
-    tell(LogLevel::warning, *entry,
+    tell(LogLevel::warning, entry->member,
          fmt::format("is left alone for {}: {} clients in a row could not connect",
                      format_duration(time), backend.failures_in_a_row()));
     schedule();
@@ -114,7 +114,7 @@ void Supervisor::on_success(const Backend& backend) {
     if (backend.ejected()) {
         end_ejection(*entry);  // it was tried because nobody else worked either
     } else {
-        tell(LogLevel::info, *entry, "serves clients again");
+        tell(LogLevel::info, entry->member, "serves clients again");
     }
 }
 
@@ -135,13 +135,13 @@ bool Supervisor::may_eject(const Entry& entry) const noexcept {
 void Supervisor::end_ejection(Entry& entry) {
     entry.ejected_until = TimePoint::max();
     entry.member.backend->set_ejected(false);
-    tell(LogLevel::info, entry, "gets clients again");
+    tell(LogLevel::info, entry.member, "gets clients again");
     came_back(entry);
 }
 
 // --- checks
 
-void Supervisor::update_check(Entry& entry, std::size_t index) {
+void Supervisor::update_check(Entry& entry) {
     const CheckConfig& wanted = entry.member.service->check;
     Backend& backend = *entry.member.backend;
     const bool off =
@@ -150,7 +150,7 @@ void Supervisor::update_check(Entry& entry, std::size_t index) {
         entry.checker.reset();
         if (!backend.down()) return;
         backend.set_down(false);
-        tell(LogLevel::info, entry, "is not checked any more");
+        tell(LogLevel::info, entry.member, "is not checked any more");
         hooks_.on_up(entry.member);
         came_back(entry);
         return;
@@ -167,7 +167,7 @@ void Supervisor::update_check(Entry& entry, std::size_t index) {
         health::Checker::Options{.backend = backend.address(),
                                  .config = wanted,
                                  .route = route_of(*entry.member.service),
-                                 .offset = spread * static_cast<int>(index % 100),
+                                 .offset = spread * static_cast<int>(entry.index % 100),
                                  .seed = std::hash<std::string>{}(label(backend))},
         [this, &entry](const health::CheckResult& result) { on_check(entry, result); });
 }
@@ -177,48 +177,40 @@ void Supervisor::on_check(Entry& entry, const health::CheckResult& result) {
     Backend& backend = *entry.member.backend;
     if (result.outcome == Outcome::local_error) {
         if (std::exchange(entry.cause, result.cause) != result.cause)
-            tell(LogLevel::warning, entry, fmt::format("cannot be checked: {}", result.cause));
+            tell(LogLevel::warning, entry.member,
+                 fmt::format("cannot be checked: {}", result.cause));
         return;
     }
     entry.cause = result.cause;
     if (!result.transition) return;
     if (result.transition->to == health::Health::down) {
         backend.set_down(true);
-        tell(LogLevel::warning, entry, fmt::format("is down: {}", result.cause));
+        tell(LogLevel::warning, entry.member, fmt::format("is down: {}", result.cause));
         hooks_.on_down(entry.member);
         hooks_.on_change();
         return;
     }
     if (!backend.down()) return;  // the first check of all passed
     backend.set_down(false);
-    tell(LogLevel::info, entry, "is up");
+    tell(LogLevel::info, entry.member, "is up");
     hooks_.on_up(entry.member);
     came_back(entry);
 }
 
 // --- operators
 
-std::size_t Supervisor::set_wanted(std::string_view service, std::string_view name,
-                                   Backend::Wanted wanted) {
-    std::size_t count = 0;
-    for (std::size_t i = 0; i < entries_.size(); ++i) {
-        Entry& entry = *entries_[i];
-        Backend& backend = *entry.member.backend;
-        if (entry.member.service->name != service ||
-            (backend.name() != name && backend.address().to_string() != name))
-            continue;
-        ++count;
-        if (backend.wanted() == wanted) continue;
-        backend.set_wanted(wanted);
-        tell(LogLevel::info, entry, fmt::format("is {}", to_word(wanted)));
-        update_check(entry, i);
-        if (wanted == Backend::Wanted::up) {
-            came_back(entry);
-        } else {
-            hooks_.on_change();
-        }
+void Supervisor::set_wanted(const ServiceBackend& member, Backend::Wanted wanted) {
+    Backend& backend = *member.backend;
+    if (backend.wanted() == wanted) return;
+    backend.set_wanted(wanted);
+    tell(LogLevel::info, member, fmt::format("is {}", to_word(wanted)));
+    Entry* const entry = find(backend);
+    if (entry != nullptr) update_check(*entry);
+    if (entry != nullptr && wanted == Backend::Wanted::up) {
+        came_back(*entry);
+    } else {
+        hooks_.on_change();
     }
-    return count;
 }
 
 // --- coming back
@@ -282,9 +274,9 @@ Supervisor::Entry* Supervisor::find(const Backend& backend) noexcept {
     return found == entries_.end() ? nullptr : found->get();
 }
 
-void Supervisor::tell(LogLevel level, const Entry& entry, std::string_view what) {
-    observer_.on_event(level, fmt::format("backend {} of {} {}", label(*entry.member.backend),
-                                          entry.member.service->name, what));
+void Supervisor::tell(LogLevel level, const ServiceBackend& member, std::string_view what) {
+    observer_.on_event(level, fmt::format("backend {} of {} {}", label(*member.backend),
+                                          member.service->name, what));
 }
 
 }  // namespace eplb

@@ -49,15 +49,14 @@ public:
     /// A session could not connect to it, or could after others had failed.
     void on_failure(const Backend& backend);
     void on_success(const Backend& backend);
-    /// What an operator wants of the backends of that service with that name or address. Returns
-    /// how many there are.
-    std::size_t set_wanted(std::string_view service, std::string_view backend,
-                           Backend::Wanted wanted);
+    /// What an operator wants of it. It may be one that supervise() is still to tell of.
+    void set_wanted(const ServiceBackend& member, Backend::Wanted wanted);
     Next run() override;
 
 private:
     struct Entry {
         ServiceBackend member;
+        std::size_t index = 0;        // among all
         std::uint32_t ejections = 0;  // without a success in between
         TimePoint ejected_until = TimePoint::max();
         TimePoint slow_since = TimePoint::max();
@@ -70,10 +69,10 @@ private:
     void end_ejection(Entry& entry);
     void on_check(Entry& entry, const health::CheckResult& result);
     void came_back(Entry& entry);
-    void update_check(Entry& entry, std::size_t index);
+    void update_check(Entry& entry);
     void update_slow_start(Entry& entry, TimePoint now) noexcept;
     void schedule();
-    void tell(LogLevel level, const Entry& entry, std::string_view what);
+    void tell(LogLevel level, const ServiceBackend& member, std::string_view what);
 
     Reactor& reactor_;
     ProxyObserver& observer_;

@@ -9,6 +9,7 @@
 
 #include <atomic>
 #include <deque>
+#include <fmt/format.h>
 #include <functional>
 #include <memory>
 #include <span>
@@ -463,6 +464,48 @@ TEST_CASE("proxy: a balancer that names somebody who is no candidate has named n
     CHECK(f.observer.ends == 1);
     CHECK(f.observer.starts == served);
     CHECK(picks == served + 1);
+}
+
+TEST_CASE("proxy: set_backend() knows the backends that apply() has just brought",
+          "[proxy][proxy_embedded]") {
+    eplb::ManualClock clock;
+    eplb::Reactor reactor{clock};
+    ScriptedBackend first;
+    ScriptedBackend second;
+    Loop loop{reactor};
+    loop.add(first);
+    loop.add(second);
+    eplb::test::RecordingObserver observer;
+    Config config = config_for({first.address()});
+    config.workers = GENERATE(1U, 2U, 3U);
+    config.services[0].check.type = eplb::CheckConfig::Type::tcp;
+    Proxy proxy{reactor, config, observer};
+    REQUIRE(loop.until([&] { return first.connections() == 1; }));  // the check
+    Config changed = config_for({second.address()});
+    changed.services[0].backends[0].name = "new";
+    changed.services[0].check = config.services[0].check;
+    changed.workers = config.workers;
+
+    bool applied = false;
+    proxy.apply(changed, [&] { applied = true; });
+    const auto wanted = GENERATE(Backend::Wanted::maintenance, Backend::Wanted::drain);
+    CHECK(proxy.set_backend("default", "new", wanted) == 1);
+    CHECK(proxy.set_backend("default", second.address().to_string(), wanted) == 1);
+    CHECK(proxy.set_backend("default", first.address().to_string(), wanted) == 0);  // is gone
+    CHECK(proxy.set_backend("other", "new", wanted) == 0);
+    CHECK(proxy.backends().at(0).wanted == wanted);
+    REQUIRE(loop.until([&] { return applied; }));
+    CHECK(proxy.set_backend("default", "new", wanted) == 1);
+    CHECK(proxy.backends().at(0).wanted == wanted);
+    clock.advance(1s);
+    REQUIRE(loop.settle());
+    CHECK(second.connections() == (wanted == Backend::Wanted::drain ? 1 : 0));  // the check
+    REQUIRE(observer.events.size() == 1);
+    CHECK(observer.events[0].message ==
+          fmt::format("backend new/{} of default is {}", second.address().to_string(),
+                      wanted == Backend::Wanted::drain ? "to be drained" : "in maintenance"));
+    CHECK(proxy.set_backend("default", "new", Backend::Wanted::up) == 1);
+    REQUIRE(loop.until([&] { return second.connections() == 1; }));
 }
 
 TEST_CASE("proxy: its observer may take a backend out, and look at everything",
