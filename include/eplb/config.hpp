@@ -21,7 +21,8 @@
 
 namespace eplb {
 
-// Plain values that say what a Proxy is to do. Nothing here opens or looks up anything.
+// Plain values that say what a Proxy is to do. Nothing here opens or looks up anything. Durations
+// may be as long as they like: Duration::max() is never over.
 
 /// Whose the Unix sockets of a service are, chown(2). Nothing: as the process has it.
 struct UnixOwner {

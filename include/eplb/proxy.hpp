@@ -145,7 +145,8 @@ public:
                             Backend::Wanted wanted);
 
     /// Closes the listeners, after accepting what their backlogs hold, and calls `on_drained` when
-    /// the last session is over; those that are left after `timeout` (zero: never) are reset first.
+    /// the last session is over; those that are left after `timeout` (zero, or Duration::max(): never)
+    /// are reset first.
     /// `on_drained` comes in a turn of its own, with the number of sessions that had to be reset. It
     /// may destroy the proxy, and may throw: the exception leaves Reactor::run_once(). Called again,
     /// the new timeout and `on_drained` take the place of the old ones.

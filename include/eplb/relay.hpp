@@ -60,7 +60,7 @@ struct RelayTimeouts {
     /// It ends when it is so old, whatever moves; zero: never.
     Duration lifetime{0};
     /// And up to this share of the lifetime earlier, each at another age: clients that came at once
-    /// do not all come back at once.
+    /// do not all come back at once. At most 100.
     std::uint32_t lifetime_jitter_percent = 10;
     /// A peer that has not acknowledged what was sent to it for so long is gone, and the session
     /// broken. It is no matter how slowly a peer reads. Zero: never. Seen by sessions of a Proxy.

@@ -2,6 +2,7 @@
 
 #include "base/connect_error.hpp"
 #include "base/duration.hpp"
+#include "base/saturating.hpp"
 #include "base/socket_options.hpp"
 #include "base/sys.hpp"
 #include "eplb/reactor.hpp"
@@ -73,7 +74,7 @@ void Checker::set_config(CheckConfig config) {
         config_ = std::move(config);
         if (config_.type != CheckConfig::Type::none && phase_ == Phase::idle &&
             config_.interval != old_interval && timer_.armed() && next_start_ != TimePoint{}) {
-            next_start_ = started_ + next_interval();
+            next_start_ = saturating_add(started_, next_interval());
             timer_.start_at(next_start_);
         }
         return;
@@ -311,7 +312,7 @@ void Checker::conclude(Outcome outcome, std::string cause, Ending ending) {
                           .cause = std::move(cause),
                           .duration = reactor_.now() - started_,
                           .transition = std::move(transition)};
-    next_start_ = started_ + next_interval();
+    next_start_ = saturating_add(started_, next_interval());
     probe_.reset();
     received_ = {};
     received_bytes_ = 0;
@@ -321,7 +322,8 @@ void Checker::conclude(Outcome outcome, std::string cause, Ending ending) {
         return rest();
     }
     phase_ = Phase::leaving;
-    timer_.start_at(started_ + config_.timeout);  // not cut off by the next one: servers log that
+    // Not cut off by the next one: servers log that.
+    timer_.start_at(saturating_add(started_, config_.timeout));
 }
 
 void Checker::leave() {
@@ -372,7 +374,7 @@ Duration Checker::next_interval() noexcept {
     interval = std::max(interval, shortest_interval);
     static constexpr std::uint64_t steps = 2001;
     const auto step = static_cast<std::int64_t>(next_random(random_) % steps) - 1000;
-    return interval + interval / 10'000 * step;
+    return saturating_add(interval, interval / 10'000 * step);
 }
 
 }  // namespace eplb::health

@@ -1,5 +1,6 @@
 #include "proxy/duplex.hpp"
 
+#include "base/saturating.hpp"
 #include "base/sys.hpp"
 #include "eplb/reactor.hpp"
 
@@ -18,8 +19,7 @@ constexpr Duration longest_flush = std::chrono::seconds{60};
 
 // Zero is never.
 TimePoint later(TimePoint from, Duration timeout) noexcept {
-    if (timeout == Duration{0} || timeout >= TimePoint::max() - from) return TimePoint::max();
-    return from + timeout;
+    return timeout == Duration{0} ? TimePoint::max() : saturating_add(from, timeout);
 }
 
 // Why it broke: this machine could not go on, the peer fell silent, or somebody said no.
@@ -202,7 +202,8 @@ TimePoint Duplex::end_of_life() const noexcept {
     const auto seed = static_cast<std::uint64_t>(started_.time_since_epoch().count()) ^
                       static_cast<std::uint64_t>(client.fd.get()) << 48;
     const std::uint64_t share = (seed * 0x9e37'79b9'7f4a'7c15U >> 32) * 1000 >> 32;  // of 1000
-    const Duration most = timeouts_.lifetime / 100 * timeouts_.lifetime_jitter_percent;
+    const Duration most =
+        timeouts_.lifetime / 100 * std::min(timeouts_.lifetime_jitter_percent, 100U);
     return later(started_, timeouts_.lifetime - most / 1000 * static_cast<std::int64_t>(share));
 }
 

@@ -1,5 +1,6 @@
 #include "eplb/proxy.hpp"
 
+#include "base/saturating.hpp"
 #include "eplb/reactor.hpp"
 #include "proxy/drain.hpp"
 #include "proxy/limits.hpp"
@@ -158,7 +159,8 @@ public:
     void drain(Duration timeout, std::function<void(std::size_t)> on_drained) {
         if (stopping_) return;
         draining_ = true;
-        deadline_ = timeout > Duration{0} ? reactor_.now() + timeout : TimePoint::max();
+        deadline_ =
+            timeout > Duration{0} ? saturating_add(reactor_.now(), timeout) : TimePoint::max();
         on_drained_ = std::move(on_drained);
         if (closing_) return;  // of an earlier call: this one takes its place
         // What they accept is counted before anybody asks how many are left; the socket that one

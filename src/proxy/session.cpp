@@ -190,7 +190,7 @@ bool Session::may_try_another() const noexcept {
     const std::optional<std::size_t> retries = service().spec().retries;
     const Duration limit = service().connect_timeout();
     return (!retries || failed().size() <= *retries) &&
-           (limit == Duration{0} || age_without_waiting() < 2 * limit);
+           (limit == Duration{0} || age_without_waiting() / 2 < limit);
 }
 
 // --- all backends are full

@@ -1,6 +1,7 @@
 #include "proxy/supervisor.hpp"
 
 #include "base/duration.hpp"
+#include "base/saturating.hpp"
 #include "eplb/reactor.hpp"
 #include "proxy/proxy_protocol.hpp"
 
@@ -93,16 +94,17 @@ void Supervisor::on_failure(const Backend& backend) {
     if (service.eject_after == 0 || backend.failures_in_a_row() < service.eject_after ||
         !may_eject(*entry))
         return;
-    Duration time = service.ejection_time;
-    for (std::uint32_t i = 0; i < entry->ejections && time < service.max_ejection_time; ++i)
-        time *= 2;
-    time = std::min(time, service.max_ejection_time);
+    const Duration longest = service.max_ejection_time;
+    Duration time = std::min(service.ejection_time, longest);
+    for (std::uint32_t i = 0; i < entry->ejections && time < longest; ++i)
+        time = time < longest / 2 ? time * 2 : longest;
     ++entry->ejections;
-    entry->ejected_until = reactor_.now() + time;
+    entry->ejected_until = saturating_add(reactor_.now(), time);
+    const bool for_ever = entry->ejected_until == TimePoint::max();
     entry->member.backend->set_ejected(true);
     tell(LogLevel::warning, entry->member,
          fmt::format("is left alone for {}: {} clients in a row could not connect",
-                     format_duration(time), backend.failures_in_a_row()));
+                     for_ever ? "ever" : format_duration(time), backend.failures_in_a_row()));
     schedule();
     hooks_.on_change();
 }

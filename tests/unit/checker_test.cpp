@@ -434,6 +434,46 @@ TEST_CASE("checker: checks are an interval apart, give or take a tenth", "[healt
     CHECK(intervals.size() > 3);
 }
 
+TEST_CASE(
+    "checker: with the longest interval there is one check, and the longest timeout never ends it",
+    "[health][checker]") {
+    Fixture f;
+    CheckConfig endless = redis;
+    endless.interval = endless.fast_interval = endless.timeout = Duration::max();
+    ScriptedBackend silent;
+    f.loop.add(silent);
+    for (std::uint64_t seed = 0; seed < 10; ++seed) {  // the jitter goes both ways
+        CAPTURE(seed);
+        f.results.clear();
+        f.check({.backend = silent.address(), .config = endless, .route = {}, .seed = seed});
+        CHECK(f.settled_results() == 0);
+        f.advance(24h * 365);
+        CHECK(f.settled_results() == 0);
+        silent.last().send("+PONG\r\n");
+        REQUIRE(f.got_result());
+        CHECK(f.last().outcome == Outcome::passed);
+        silent.last().close();
+        f.advance(24h * 365);
+        CHECK(f.settled_results() == 1);
+        CHECK(silent.connections() == seed + 1);
+    }
+    SECTION("that begins with another configuration, too") {
+        CheckConfig usual = endless;
+        usual.interval = 2s;
+        f.results.clear();
+        f.check({.backend = silent.address(), .config = usual, .route = {}});
+        CHECK(f.settled_results() == 0);
+        silent.last().send("+PONG\r\n");
+        REQUIRE(f.got_result());
+        silent.last().close();
+        REQUIRE(f.settled_results() == 1);
+        f.checker->set_config(endless);
+        f.advance(24h * 365);
+        CHECK(f.settled_results() == 1);
+        CHECK(silent.connections() == 11);
+    }
+}
+
 TEST_CASE("checker: an offset delays the first check", "[health][checker]") {
     ScriptedBackend backend;
     Fixture f;

@@ -328,6 +328,64 @@ TEST_CASE("proxy: nobody is tried any more once twice the connect timeout has go
     CHECK(f.backends[0]->connections() == 0);
 }
 
+TEST_CASE("proxy: with the longest connect timeout the next backend is tried as well",
+          "[proxy][proxy_whole]") {
+    Fixture f{1, {.echo = true}};
+    const RefusingPort dead;
+    Config config = config_for({dead.address, f.backends[0]->address()});
+    config.services[0].connect_timeout = Duration::max();
+    f.start(config);
+    Peer& client = f.connect();
+    client.send("hello");
+    REQUIRE(f.loop.until([&] { return client.over() || client.received() == "hello"; }));
+    CHECK_FALSE(client.over());
+}
+
+TEST_CASE("proxy: every duration of a service may be the longest there is",
+          "[proxy][proxy_whole]") {
+    Fixture f{2, {.echo = true, .finish_with_peer = true}};
+    const UnansweringPort silent;
+    Config config = f.config();
+    eplb::ServiceConfig& service = config.services[0];
+    service.backends.push_back({silent.address, "silent"});
+    service.backends[2].backup = true;
+    for (Duration* const duration :
+         {&service.connect_timeout, &service.idle_timeout, &service.half_close_timeout,
+          &service.max_lifetime, &service.dead_peer_timeout, &service.queue_timeout,
+          &service.ejection_time, &service.max_ejection_time, &service.slow_start,
+          &service.rebalance_idle, &service.drain_timeout, &service.connection_rate.period,
+          &service.connection_rate_per_source.period, &service.check.interval,
+          &service.check.timeout, &service.check.fast_interval, &service.socket.keepalive.idle,
+          &service.socket.keepalive.interval})
+        *duration = Duration::max();
+    service.rebalance = eplb::Rebalance::idle;
+    service.check.type = eplb::CheckConfig::Type::tcp;
+    service.connection_rate.count = service.connection_rate_per_source.count = 1000;
+    service.backends[0].max_connections = service.backends[1].max_connections = 1;
+    f.start(config);
+    Peer& first = f.connect_through();
+    f.connect_through();
+    Peer& waits = f.connect();
+    waits.send("hello");
+    REQUIRE(f.loop.settle());
+    const std::string name = f.backends[0]->address().to_string();
+    CHECK(f.proxy->set_backend("default", name, eplb::Backend::Wanted::drain) == 1);
+    CHECK(f.proxy->set_backend("default", name, eplb::Backend::Wanted::up) == 1);
+    for (int years = 0; years < 10; ++years) {
+        f.clock.advance(24h * 365);
+        REQUIRE(f.loop.settle());
+    }
+    CHECK(f.observer.ends.empty());
+    CHECK(f.proxy->active_sessions() == 3);
+    first.half_close();
+    REQUIRE(f.loop.until([&] { return waits.received() == "hello"; }));
+    service.backends.erase(service.backends.begin());
+    f.proxy->apply(config);
+    f.clock.advance(24h * 365);
+    REQUIRE(f.loop.settle());
+    CHECK(f.observer.ends.size() == 1);
+}
+
 TEST_CASE("proxy: a client that gives up while its backend does not answer ends the session",
           "[proxy][proxy_whole]") {
     Fixture f{0};
@@ -962,6 +1020,31 @@ TEST_CASE("proxy: drained without a timeout, it waits for its sessions for ever"
     REQUIRE(f.loop.settle());
     f.clock.advance(24h * 365);
     REQUIRE(f.loop.settle());
+    CHECK_FALSE(drained);
+    client.reset();
+    REQUIRE(f.loop.until([&] { return drained.has_value(); }));
+    CHECK(drained == std::size_t{0});
+}
+
+TEST_CASE("proxy: drained with the longest timeout there is, it waits for ever, and says so",
+          "[proxy][proxy_whole]") {
+    Fixture f;
+    Config config = f.config();
+    config.services[0].drain_timeout = Duration::max();
+    f.start(config);
+    Peer& client = f.connect_through();
+    std::optional<std::size_t> drained;
+    const auto on_drained = [&](std::size_t reset) { drained = reset; };
+    if (GENERATE(true, false)) {
+        f.proxy->drain(Duration::max(), on_drained);
+    } else {
+        f.proxy->drain(on_drained);
+    }
+    REQUIRE(f.loop.settle());
+    f.clock.advance(24h * 365);
+    REQUIRE(f.loop.settle());
+    REQUIRE(f.observer.events.size() == 2);
+    for (const auto& event : f.observer.events) CHECK(event.message == "draining: 1 session left");
     CHECK_FALSE(drained);
     client.reset();
     REQUIRE(f.loop.until([&] { return drained.has_value(); }));

@@ -459,6 +459,36 @@ TEST_CASE("relay: without a half-close timeout a half-closed connection lives fo
 
 // --- life and death
 
+TEST_CASE("relay: the longest timeouts are never over", "[proxy][relay]") {
+    Options options;
+    options.timeouts = {.idle = Duration::max(),
+                        .half_close = Duration::max(),
+                        .lifetime = Duration::max(),
+                        .lifetime_jitter_percent = GENERATE(0U, 100U)};
+    RelayFixture f{options};
+    f.client.half_close();
+    f.server.send(pattern(10));
+    REQUIRE(f.loop.settle());
+    f.clock.advance(24h * 365 * 10);
+    REQUIRE(f.loop.settle());
+    CHECK_FALSE(f.over());
+    f.server.half_close();
+    REQUIRE(f.loop.until([&] { return f.over(); }));
+    CHECK(f.result->reason == EndReason::client_fin);
+}
+
+TEST_CASE("relay: a jitter of more than the whole lifetime is one of the whole lifetime",
+          "[proxy][relay]") {
+    Options options;
+    options.timeouts.lifetime = GENERATE(Duration{10s}, Duration::max());
+    options.timeouts.lifetime_jitter_percent = GENERATE(101U, UINT32_MAX);
+    RelayFixture f{options};
+    REQUIRE(f.loop.settle());
+    f.clock.advance(options.timeouts.lifetime == 10s ? 10s : 0s);
+    REQUIRE(f.loop.settle());
+    CHECK(f.over() == (options.timeouts.lifetime == 10s));
+}
+
 TEST_CASE("relay: destroyed early, it closes both sockets and tells nobody", "[proxy][relay]") {
     const eplb::test::DescriptorCheck descriptors;
     {

@@ -117,6 +117,31 @@ TEST_CASE("supervisor: a backend that fails clients is left alone, longer each t
     }
 }
 
+TEST_CASE("supervisor: a backend may be left alone for ever", "[proxy][supervisor]") {
+    Fixture f{1, polite};
+    const RefusingPort refuses;
+    Config config = config_for({refuses.address, f.backends[0]->address()});
+    const Duration first = GENERATE(Duration::max(), Duration::max() / 2 + 1ns);
+    config.services[0].ejection_time = first;
+    config.services[0].max_ejection_time = Duration::max();
+    f.start(config);
+    for (int i = 0; i < 6; ++i) failures_of_a_client(f);
+    std::string clients = "3";
+    if (first < Duration::max()) {
+        REQUIRE(f.proxy->backends()[0].ejected);
+        f.clock.advance(first + 1ms);  // timers go by whole ones
+        REQUIRE(f.loop.settle());
+        REQUIRE_FALSE(f.proxy->backends()[0].ejected);
+        for (int i = 0; i < 2; ++i) failures_of_a_client(f);
+        clients = "4";
+    }
+    CHECK(told(f).back() ==
+          "is left alone for ever: " + clients + " clients in a row could not connect");
+    f.clock.advance(24h * 365 * 10);
+    REQUIRE(f.loop.settle());
+    CHECK(f.proxy->backends()[0].ejected);
+}
+
 TEST_CASE("supervisor: a client that is served ends the count", "[proxy][supervisor]") {
     Fixture f{1, polite};
     Door door{false};
