@@ -41,13 +41,18 @@ void forward(const Address& here, const Address& there) {
                     forwards.erase(it);
                     return;
                 }
-                it->relay.emplace(reactor, context, std::move(it->client), std::move(server),
-                                  RelayTimeouts{}, [&, it, peer](const RelayResult& result) {
-                                      std::cout << peer.to_string() << ": " << result.bytes_up
-                                                << " up, " << result.bytes_down << " down, "
-                                                << to_string(result.reason) << std::endl;
-                                      forwards.erase(it);
-                                  });
+                try {
+                    it->relay.emplace(reactor, context, std::move(it->client), std::move(server),
+                                      RelayTimeouts{}, [&, it, peer](const RelayResult& result) {
+                                          std::cout << peer.to_string() << ": " << result.bytes_up
+                                                    << " up, " << result.bytes_down << " down, "
+                                                    << to_string(result.reason) << std::endl;
+                                          forwards.erase(it);
+                                      });
+                } catch (const std::exception& error) {  // both are closed, and nobody will tell
+                    std::cout << peer.to_string() << ": " << error.what() << std::endl;
+                    forwards.erase(it);
+                }
             });
         }};
     std::cout << "forwarding " << local_address(acceptor.listener()).to_string() << std::endl;

@@ -93,7 +93,7 @@ public:
     using Handler = std::function<void(const RelayResult&)>;
 
     /// `client` and `server` are connected, nonblocking stream sockets. `context` outlives the
-    /// relay. Throws std::system_error when they cannot be watched.
+    /// relay. Throws std::system_error when they cannot be watched, and closes both.
     Relay(Reactor& reactor, RelayContext& context, Fd client, Fd server, RelayTimeouts timeouts,
           Handler on_end);
     ~Relay();
