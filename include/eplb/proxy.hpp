@@ -60,8 +60,9 @@ struct SessionSummary {
 };
 
 /// Whoever wants to know. Called in the middle of things, so it must not throw. It may call anything
-/// of the proxy but apply(), and may destroy it; what drain() and reset_sessions() do begins in the
-/// next turn then. Once the proxy is being destroyed, calls that change something do nothing.
+/// of the proxy but apply(), and may destroy it; what drain() and reset_sessions() do begins after
+/// that call then, at the latest in the next turn. Once the proxy is being destroyed, calls that
+/// change something do nothing.
 ///
 /// Called on the thread of the worker that it is about: with one worker that is the reactor's. With
 /// several, calls come from several threads at once, and only those on the reactor's may touch the
@@ -118,8 +119,9 @@ public:
     Proxy(Reactor& reactor, const Config& config, ProxyObserver& observer);
     /// Resets the sessions that are left, and tells the observer of their ends. Within a call of the
     /// observer: when it returns nobody is told anything any more, and sessions and listening sockets
-    /// go in the reactor's next turn. What a custom Balancer looks at has to stay until then. It waits
-    /// for the other threads, so its caller must not hold a lock that the observer takes there.
+    /// go after that call, at the latest in the reactor's next turn. What a custom Balancer looks at
+    /// has to stay until then. It waits for the other threads, so its caller must not hold a lock that
+    /// the observer takes there.
     ~Proxy();
     Proxy(const Proxy&) = delete;
     Proxy& operator=(const Proxy&) = delete;
@@ -129,10 +131,11 @@ public:
     /// address) keep their sessions and counts; what is gone follows its service's `on_remove`.
     /// `workers` and `busy_poll` stay as they were.
     ///
-    /// Throws as the constructor does, and then nothing has changed. `on_applied` comes in a later
-    /// turn, when all workers work by the new configuration; until then, once the proxy drains, and
-    /// from within a call of the observer, std::logic_error is thrown. `on_applied` may throw: the
-    /// exception leaves Reactor::run_once().
+    /// Throws as the constructor does, and then nothing has changed. `on_applied` is called when all
+    /// workers work by the new configuration: never within this call, and with one worker at the
+    /// latest in the next turn. Until they all do, once the proxy drains, and from within a call of the
+    /// observer, std::logic_error is thrown. `on_applied` may throw: the exception leaves
+    /// Reactor::run_once().
     void apply(const Config& config, std::function<void()> on_applied = {});
     /// The configuration that was applied last.
     [[nodiscard]] const Config& config() const noexcept;
