@@ -13,7 +13,8 @@ class Task;
 class TimerWheel;
 
 /// Runs a task at a time. Never early; late by less than two milliseconds (deadlines and
-/// waits are both rounded up to whole ones) plus the turn in progress.
+/// waits are both rounded up to whole ones) plus the turn in progress. What is due when it is
+/// started is not rounded: it fires in the next turn.
 /// Starting and cancelling are O(1), so one timer may be moved for every event of a connection;
 /// cheaper still is to let it fire and start it again with what remains.
 ///
@@ -27,7 +28,8 @@ public:
     /// (Re)starts: fires once, `delay` from the reactor's now(). A delay of zero or less fires in
     /// the next turn.
     void start(Duration delay) noexcept;
-    /// (Re)starts: fires once, at `deadline`.
+    /// (Re)starts: fires once, at `deadline`; in the next turn if that is not after the reactor's
+    /// now().
     void start_at(TimePoint deadline) noexcept;
     /// Stops it, and forgets that it fired.
     void cancel() noexcept;

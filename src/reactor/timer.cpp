@@ -7,11 +7,14 @@ namespace eplb {
 
 void Timer::start(Duration delay) noexcept {
     const TimePoint now = reactor_.now();
-    start_at(delay < TimePoint::max() - now ? now + delay : TimePoint::max());
+    cancel();
+    if (delay <= Duration{0}) return reactor_.wheel_->insert_due(*this, now);
+    reactor_.wheel_->insert(*this, delay < TimePoint::max() - now ? now + delay : TimePoint::max());
 }
 
 void Timer::start_at(TimePoint deadline) noexcept {
     cancel();
+    if (deadline <= reactor_.now()) return reactor_.wheel_->insert_due(*this, deadline);
     reactor_.wheel_->insert(*this, deadline);
 }
 

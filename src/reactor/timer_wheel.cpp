@@ -29,6 +29,13 @@ void TimerWheel::insert(Timer& timer, TimePoint deadline) noexcept {
     place(timer);
 }
 
+// It cannot be early any more. Rounded up, it could be in a tick to come, and next() would have the
+// reactor sleep until then.
+void TimerWheel::insert_due(Timer& timer, TimePoint deadline) noexcept {
+    timer.tick_ = floor_tick(deadline);
+    place(timer);
+}
+
 void TimerWheel::place(Timer& timer) noexcept {
     if (timer.tick_ <= tick_) {
         timer.level_ = due_level;

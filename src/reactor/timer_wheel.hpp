@@ -24,6 +24,9 @@ public:
 
     /// `timer` must not be in a wheel.
     void insert(Timer& timer, TimePoint deadline) noexcept;
+    /// As insert(), for a deadline that is over: the next advance() to that time or a later one takes
+    /// it out, though the millisecond is not over.
+    void insert_due(Timer& timer, TimePoint deadline) noexcept;
     /// `timer` must be in this wheel.
     void remove(Timer& timer) noexcept;
 

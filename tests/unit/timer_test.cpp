@@ -50,6 +50,9 @@ TEST_CASE("timer: fires once, not before its time", "[reactor][timer]") {
 TEST_CASE("timer: a delay of zero or less fires in the next turn", "[reactor][timer]") {
     Fixture f;
     const Duration delay = GENERATE(Duration{0}, Duration{-1}, Duration{-1h}, Duration::min() / 2);
+    const Duration past_a_millisecond = GENERATE(Duration{0}, Duration{1}, Duration{300us});
+    CAPTURE(delay.count(), past_a_millisecond.count());
+    f.clock.advance(past_a_millisecond);
     f.timer.start(delay);
     CHECK(f.timer.armed());
     CHECK(f.reactor.wait_time() == Duration{0});
@@ -57,9 +60,44 @@ TEST_CASE("timer: a delay of zero or less fires in the next turn", "[reactor][ti
     CHECK(f.timer.take_fired());
 }
 
+TEST_CASE("timer: a deadline that is not after now fires in the next turn", "[reactor][timer]") {
+    Fixture f;
+    f.turn_after(5ms + 300us);
+    f.clock.advance(GENERATE(Duration{0}, Duration{400us}, Duration{2ms}));  // since that turn
+    SECTION("now") { f.timer.start_at(f.clock.now()); }
+    SECTION("a little ago") { f.timer.start_at(f.clock.now() - 100us); }
+    SECTION("an hour ago") { f.timer.start_at(f.clock.now() - 1h); }
+    CHECK(f.reactor.wait_time() == Duration{0});
+    CHECK(f.turn());
+    CHECK(f.timer.take_fired());
+    CHECK(f.reactor.wait_time() < Duration{0});
+}
+
+TEST_CASE("timer: a deadline that is a nanosecond after now is not early", "[reactor][timer]") {
+    Fixture f;
+    f.clock.advance(300us);
+    f.timer.start_at(f.clock.now() + 1ns);
+    CHECK_FALSE(f.turn());
+    CHECK(f.turn_after(700us));
+}
+
+TEST_CASE("timer: one that is started with zero comes behind what is overdue", "[reactor][timer]") {
+    Fixture f;
+    std::vector<int> order;
+    FunctionTask overdue_task{FunctionTask::waiting([&] { order.push_back(1); })};
+    f.task.set(FunctionTask::waiting([&] { order.push_back(2); }));
+    Timer overdue{f.reactor, overdue_task};
+    overdue.start(10ms);
+    f.clock.advance(15ms + 300us);  // the host was busy with other things
+    f.timer.start(0ms);
+    CHECK(f.turn());
+    CHECK(order == std::vector{1, 2});
+}
+
 TEST_CASE("timer: one that a task starts with zero does not run in the same turn",
           "[reactor][timer]") {
     Fixture f;
+    f.clock.advance(GENERATE(Duration{0}, Duration{300us}));
     f.task.set(FunctionTask::waiting([&] {
         if (f.task.runs() < 3) f.timer.start(0ms);
     }));

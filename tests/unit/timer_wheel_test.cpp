@@ -108,6 +108,20 @@ TEST_CASE("timer wheel: what is due already expires at once", "[reactor][timer_w
     CHECK(wheel.advance(at(1h)) == Timers{&now, &past, &before_time, &longest_ago});
 }
 
+TEST_CASE("timer wheel: a deadline that is over is due within its millisecond",
+          "[reactor][timer_wheel]") {
+    const Duration turned_to = GENERATE(Duration{1h}, Duration{1h + 7ms}, Duration{1h + 3s});
+    Wheel wheel{at(1h)};
+    CHECK(wheel.advance(at(turned_to)).empty());
+    const TimePoint now = at(turned_to) + GENERATE(Duration{300us}, Duration{90ms + 300us});
+    const TimePoint deadline = now - GENERATE(Duration{0}, Duration{100us}, Duration{1h + 1us});
+    Timer& timer = wheel.timer();
+    wheel.wheel.insert_due(timer, deadline);
+    CHECK(wheel.wheel.next() <= now);
+    CHECK(wheel.advance(now) == Timers{&timer});
+    CHECK_FALSE(wheel.wheel.next());
+}
+
 TEST_CASE("timer wheel: timers of one advance expire earliest millisecond first",
           "[reactor][timer_wheel]") {
     Wheel wheel{at(1h)};
