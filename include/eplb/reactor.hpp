@@ -55,7 +55,9 @@ public:
     /// once. The reactor's clock has to go on by itself.
     void set_busy_poll(Duration spin) noexcept { busy_poll_ = spin; }
 
-    /// Runs `fn` in a later turn on the reactor's thread, in the order of the calls. Any thread.
+    /// Runs `fn` on the reactor's thread, in the order of the calls: never within this call, and at
+    /// the latest in the next turn to begin, unless an exception ends that before. Posted within a
+    /// turn, it may run in the same one. Any thread.
     void post(std::function<void()> fn);
 
     /// An epoll descriptor that turns readable when run_once() has events to handle, to be watched

@@ -207,6 +207,9 @@ bool Reactor::run_once(Duration max_wait) {
     for (const epoll_event& event : std::span{events_}.first(static_cast<std::size_t>(count))) {
         static_cast<Watch*>(event.data.ptr)->on_events(event.events);
     }
+    // The mailbox's event may be among those for which there was no room, and post() promises this
+    // turn.
+    if (static_cast<std::size_t>(count) == events_.size()) schedule(*mailbox_);
 
     const Mark in_turn{in_turn_};
     now_ = clock_.now();

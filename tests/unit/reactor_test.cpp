@@ -702,7 +702,7 @@ TEST_CASE("reactor: one may be turned from within a task of another", "[reactor]
     CHECK(inner_task.runs() == 1);
 }
 
-TEST_CASE("reactor: posted functions run in order, each in a later turn, and may post",
+TEST_CASE("reactor: posted functions run in order, never within the call, and may post",
           "[reactor][reactor_loop]") {
     ManualClock clock;
     Reactor reactor{clock};
@@ -718,6 +718,44 @@ TEST_CASE("reactor: posted functions run in order, each in a later turn, and may
     CHECK(turn(reactor));
     CHECK(order == "abc");
     CHECK_FALSE(turn(reactor));
+}
+
+TEST_CASE("reactor: what a task posts runs behind what was posted before, be it in the same turn",
+          "[reactor][reactor_loop]") {
+    ManualClock clock;
+    Reactor reactor{clock};
+    std::string order;
+    FunctionTask task{FunctionTask::waiting([&] {
+        reactor.post([&] { order += 'b'; });
+        CHECK(order.empty());
+    })};
+    reactor.schedule(task);
+    reactor.post([&] { order += 'a'; });  // so it has its turn behind the task
+    CHECK(turn(reactor));
+    CHECK(order == "ab");
+    turn(reactor);
+    CHECK_FALSE(turn(reactor));
+}
+
+TEST_CASE("reactor: a posted function runs in the next turn, however many events that has",
+          "[reactor][reactor_loop]") {
+    ManualClock clock;
+    Reactor reactor{clock};
+    FunctionTask task;
+    std::vector<Fd> ends;
+    std::vector<std::unique_ptr<Watch>> watches;
+    for (int i = 0; i < 600; ++i) {
+        auto [near, far] = eplb::test::unix_pair();
+        watches.push_back(std::make_unique<Watch>(reactor, task));
+        REQUIRE(watches.back()->attach(near.get()) == 0);
+        ends.push_back(std::move(near));
+        ends.push_back(std::move(far));
+    }
+    bool ran = false;
+    reactor.post([&] { ran = true; });  // behind more events than a turn takes
+    CHECK(turn(reactor));
+    CHECK(ran);
+    watches.clear();
 }
 
 TEST_CASE("reactor: a posted function that throws does not take the others with it",
