@@ -7,9 +7,12 @@
 #include "eplb/timer.hpp"
 #include "eplb/watch.hpp"
 
+#include <concepts>
 #include <functional>
 #include <memory>
 #include <sys/epoll.h>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 /// All of the library but eplb_version(), whose symbol is C's.
@@ -59,6 +62,18 @@ public:
     /// the latest in the next turn to begin, unless an exception ends that before. Posted within a
     /// turn, it may run in the same one. Any thread.
     void post(std::function<void()> fn);
+    /// The same for what cannot be copied, like a lambda that holds an Fd for the reactor of another
+    /// thread. One allocation more.
+    template <class Function>
+        requires(!std::copy_constructible<std::decay_t<Function>> &&
+                 std::constructible_from<std::decay_t<Function>, Function> &&
+                 std::invocable<std::decay_t<Function>&>)
+    void post(Function&& fn) {
+        post(std::function<void()>{
+            [kept = std::make_shared<std::decay_t<Function>>(std::forward<Function>(fn))] {
+                static_cast<void>((*kept)());
+            }});
+    }
 
     /// An epoll descriptor that turns readable when run_once() has events to handle, to be watched
     /// by a host's loop. It does not know of timers or ready tasks: ask wait_time().

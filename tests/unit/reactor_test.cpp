@@ -758,6 +758,91 @@ TEST_CASE("reactor: a posted function runs in the next turn, however many events
     watches.clear();
 }
 
+TEST_CASE("reactor: a descriptor goes to the reactor of another thread in a posted function",
+          "[reactor][reactor_loop]") {
+    const eplb::test::DescriptorCheck descriptors;
+    {
+        auto [near, far] = eplb::test::unix_pair();
+        std::promise<Reactor*> there;
+        std::thread thread{[&there] {
+            Reactor reactor;
+            there.set_value(&reactor);
+            reactor.run();
+        }};
+        Reactor& other = *there.get_future().get();
+        const int number = near.get();
+        int arrived = -1;
+        other.post([&, fd = std::move(near)]() mutable {
+            const Fd mine = std::move(fd);
+            arrived = mine.get();
+            other.stop();
+        });
+        CHECK_FALSE(near.valid());
+        thread.join();
+        CHECK(arrived == number);
+    }
+    CHECK(descriptors.leaked() == 0);
+}
+
+TEST_CASE("reactor: a posted function that can only be moved is destroyed on time",
+          "[reactor][reactor_loop]") {
+    ManualClock clock;
+    const auto token = std::make_shared<int>(1);
+    std::optional<Reactor> reactor{std::in_place, clock};
+    auto hold = [&] { return [held = std::make_unique<std::shared_ptr<int>>(token)] {}; };
+    reactor->post(hold());
+    auto named = hold();
+    reactor->post(std::move(named));
+    CHECK(token.use_count() == 3);
+    SECTION("after its call") {
+        turn(*reactor);
+        CHECK(token.use_count() == 1);
+    }
+    SECTION("with the reactor, if it never ran") {
+        reactor.reset();
+        CHECK(token.use_count() == 1);
+    }
+}
+
+TEST_CASE("reactor: whatever can be called without arguments can be posted",
+          "[reactor][reactor_loop]") {
+    static int calls = 0;
+    calls = 0;
+    struct Counting {
+        static void count() { ++calls; }
+        int operator()() const { return ++calls; }
+    };
+    ManualClock clock;
+    Reactor reactor{clock};
+    const auto lambda = [] { ++calls; };
+    const std::function<void()> constant = lambda;
+    std::function<int()> returning = Counting{};
+    reactor.post(lambda);
+    reactor.post(constant);
+    reactor.post(returning);
+    reactor.post(Counting{});
+    reactor.post(Counting::count);
+    reactor.post(&Counting::count);
+    reactor.post([own = std::make_unique<int>(1)] { return calls += *own; });
+    turn(reactor);
+    CHECK(calls == 7);
+    CHECK_FALSE(turn(reactor));
+}
+
+TEST_CASE("reactor: an empty function throws when its turn comes, and harms no other",
+          "[reactor][reactor_loop]") {
+    ManualClock clock;
+    Reactor reactor{clock};
+    bool ran = false;
+    reactor.post(std::function<void()>{});
+    reactor.post(nullptr);
+    reactor.post({});
+    reactor.post([&] { ran = true; });
+    for (int i = 0; i < 3; ++i) CHECK_THROWS_AS(turn(reactor), std::bad_function_call);
+    CHECK(turn(reactor));
+    CHECK(ran);
+}
+
 TEST_CASE("reactor: a posted function that throws does not take the others with it",
           "[reactor][reactor_loop]") {
     ManualClock clock;
