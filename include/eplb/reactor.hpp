@@ -37,6 +37,8 @@ public:
     /// Throws std::system_error when there are no descriptors left (it takes two).
     /// `clock` outlives the reactor.
     explicit Reactor(const Clock& clock = MonotonicClock::instance());
+    /// A temporary would be gone before the reactor.
+    explicit Reactor(const Clock&& clock) = delete;
     /// Destroys the functions that were posted and have not run. Not within a turn.
     ~Reactor();
     Reactor(const Reactor&) = delete;

@@ -18,6 +18,8 @@
 #include <string>
 #include <system_error>
 #include <thread>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include <fcntl.h>
@@ -82,6 +84,11 @@ private:
     std::unique_ptr<Ending>& self_;
     std::function<Next()> then_;
 };
+
+// The clock has to outlive it.
+static_assert(std::is_constructible_v<Reactor, ManualClock&>);
+static_assert(std::is_constructible_v<Reactor, const ManualClock&>);
+static_assert(!std::is_constructible_v<Reactor, ManualClock>);
 
 }  // namespace
 
