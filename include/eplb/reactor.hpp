@@ -44,11 +44,14 @@ public:
     Reactor(const Reactor&) = delete;
     Reactor& operator=(const Reactor&) = delete;
 
-    /// Turns until stop().
+    /// Turns until stop(). Not within a turn of the same reactor, as run_once().
     void run();
     /// One turn, waiting for at most `max_wait` in step 1 (negative: no limit). Returns whether any
     /// task ran. For hosts with a loop of their own, and for tests: run_once(Duration{0}) never
     /// blocks.
+    ///
+    /// Throws std::logic_error when it is called within a turn of the same reactor: that would call
+    /// what is just running a second time. The turn in progress is not affected.
     bool run_once(Duration max_wait);
     /// Makes run() return after the turn in progress; may be called before run(). Any thread, as long
     /// as the reactor outlives the call: who destroys it once run() is over, lets it be stopped by
@@ -100,6 +103,7 @@ private:
     friend class Watch;
     class Mailbox;
 
+    void require_no_turn() const;
     void expire_timers() noexcept;
     [[nodiscard]] int epoll_timeout_ms(Duration max_wait) const noexcept;
     [[nodiscard]] int wait_for_events(Duration max_wait) noexcept;

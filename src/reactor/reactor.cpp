@@ -14,6 +14,7 @@
 #include <mutex>
 #include <optional>
 #include <span>
+#include <stdexcept>
 #include <utility>
 
 namespace eplb {
@@ -26,7 +27,7 @@ Fd open_or_throw(int fd_or_error, const char* what) {
     return Fd{fd_or_error};
 }
 
-// Keeps a flag set for the length of a scope.
+// Keeps a flag set for the length of a scope. Scopes of one flag are not nested.
 class Mark {
 public:
     explicit Mark(bool& flag) noexcept : flag_{flag} { flag_ = true; }
@@ -159,7 +160,15 @@ Reactor::~Reactor() {
 
 int Reactor::fd() const noexcept { return epoll_.get(); }
 
+// Most tasks cannot run a second time while they run, and the outer turn's now() would change under
+// them. Holding back those that run was considered: then a loop in a callback spins as soon as one of
+// them is ready.
+void Reactor::require_no_turn() const {
+    if (in_turn_) throw std::logic_error{"a reactor cannot turn within a turn of its own"};
+}
+
 void Reactor::run() {
+    require_no_turn();  // or it would take a stop() that is for another
     while (!mailbox_->take_stop()) run_once(Duration{-1});
 }
 
@@ -202,6 +211,7 @@ int Reactor::poll_busily(Duration max_wait) noexcept {
 }
 
 bool Reactor::run_once(Duration max_wait) {
+    require_no_turn();
     const int count = wait_for_events(max_wait);
     if (count < 0) throw fmt::system_error(-count, "cannot wait for events");
     for (const epoll_event& event : std::span{events_}.first(static_cast<std::size_t>(count))) {

@@ -709,6 +709,37 @@ TEST_CASE("reactor: one may be turned from within a task of another", "[reactor]
     CHECK(inner_task.runs() == 1);
 }
 
+TEST_CASE("reactor: it refuses to turn within its own turn, which goes on as it was",
+          "[reactor][reactor_loop]") {
+    ManualClock clock;
+    Reactor reactor{clock};
+    const eplb::TimePoint start = clock.now();
+    const bool whole_run = GENERATE(false, true);
+    bool refused = false;
+    eplb::TimePoint afterwards{};
+    FunctionTask host{FunctionTask::waiting([&] {
+        clock.advance(1h);
+        try {
+            whole_run ? reactor.run() : static_cast<void>(turn(reactor));
+        } catch (const std::logic_error&) {
+            refused = true;
+        }
+        afterwards = reactor.now();
+    })};
+    FunctionTask other;
+    reactor.schedule(host);
+    reactor.schedule(other);
+    reactor.stop();  // neither takes that: it is for whoever runs the reactor
+    CHECK(turn(reactor));
+    CHECK(refused);
+    CHECK(afterwards == start);
+    CHECK(host.runs() == 1);
+    CHECK(other.runs() == 1);
+    CHECK(reactor.now() == start + 1h);
+    CHECK_FALSE(turn(reactor));
+    reactor.run();  // ended by the stop() above
+}
+
 TEST_CASE("reactor: posted functions run in order, never within the call, and may post",
           "[reactor][reactor_loop]") {
     ManualClock clock;
