@@ -28,7 +28,8 @@ namespace eplb {
 ///
 /// epoll's event array is dead before the first task runs, so a task may destroy any other.
 ///
-/// Construct, use and destroy it on one thread; only post() and stop() may be called from others.
+/// Construct, use and destroy it on one thread; only post(), stop() and stop_requested() may be
+/// called from others.
 /// The constructor blocks SIGPIPE for that thread, since splice(2) into a closed socket raises it
 /// and has no MSG_NOSIGNAL; the destructor of the thread's last reactor restores it. Nothing else
 /// of the process is touched.
@@ -53,10 +54,14 @@ public:
     /// Throws std::logic_error when it is called within a turn of the same reactor: that would call
     /// what is just running a second time. The turn in progress is not affected.
     bool run_once(Duration max_wait);
-    /// Makes run() return after the turn in progress; may be called before run(). Any thread, as long
-    /// as the reactor outlives the call: who destroys it once run() is over, lets it be stopped by
-    /// post().
+    /// Makes run() return after the turn in progress; may be called before run(). The request stays
+    /// until a run() returns for it; run_once() does not look at it, so a host with a loop of its
+    /// own asks stop_requested(). Any thread, as long as the reactor outlives the call: who destroys
+    /// it once run() is over, lets it be stopped by post().
     void stop() noexcept;
+    /// Whether stop() was called, and no run() has returned for it. stop() makes fd() readable, so
+    /// a host that sleeps learns of it. Any thread. One atomic load.
+    [[nodiscard]] bool stop_requested() const noexcept;
 
     /// Before it blocks, the loop asks for events for so long without waiting: that spares the time
     /// that waking up takes, and costs a core while nothing happens. Zero, the default: it blocks at

@@ -107,6 +107,7 @@ public:
         stopped_.store(true, std::memory_order_release);
         wake();
     }
+    [[nodiscard]] bool stopped() const noexcept { return stopped_.load(std::memory_order_acquire); }
     [[nodiscard]] bool take_stop() noexcept {
         return stopped_.exchange(false, std::memory_order_acquire);
     }
@@ -173,6 +174,8 @@ void Reactor::run() {
 }
 
 void Reactor::stop() noexcept { mailbox_->stop(); }
+
+bool Reactor::stop_requested() const noexcept { return mailbox_->stopped(); }
 
 void Reactor::post(std::function<void()> fn) { mailbox_->post(std::move(fn)); }
 

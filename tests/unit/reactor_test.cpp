@@ -998,6 +998,46 @@ TEST_CASE("reactor: stop before run makes it return, once", "[reactor][reactor_l
     CHECK(turns == 3);
 }
 
+TEST_CASE("reactor: a host's own loop sees that it was asked to stop, until a run takes it",
+          "[reactor][reactor_loop]") {
+    ManualClock clock;
+    Reactor reactor{clock};
+    CHECK_FALSE(reactor.stop_requested());
+    bool seen_within = false;
+    reactor.post([&] {
+        reactor.stop();
+        seen_within = reactor.stop_requested();
+    });
+    int turns = 0;
+    while (!reactor.stop_requested()) {
+        REQUIRE(++turns < 3);
+        turn(reactor);
+    }
+    CHECK(seen_within);
+    turn(reactor);
+    CHECK(reactor.stop_requested());
+
+    bool ran = false;
+    reactor.post([&] { ran = true; });
+    reactor.run();  // does not turn: it was asked to stop before
+    CHECK_FALSE(ran);
+    CHECK_FALSE(reactor.stop_requested());
+    turn(reactor);
+    CHECK(ran);
+}
+
+TEST_CASE("reactor: stop from another thread wakes a host that watches the descriptor",
+          "[reactor][reactor_loop]") {
+    Reactor reactor;
+    std::thread stopper{[&] { reactor.stop(); }};
+    while (!reactor.stop_requested()) {
+        pollfd events{reactor.fd(), POLLIN, 0};
+        REQUIRE(::poll(&events, 1, 10'000) == 1);
+        turn(reactor);
+    }
+    stopper.join();
+}
+
 TEST_CASE("reactor: stop from a task finishes the turn in progress", "[reactor][reactor_loop]") {
     Reactor reactor;
     FunctionTask stopper{FunctionTask::waiting([&] { reactor.stop(); })};
