@@ -25,7 +25,7 @@ public:
     using Handler = std::function<void(int signal)>;
 
     /// Throws std::system_error.
-    SignalWatch(Reactor& reactor, std::initializer_list<int> signals, Handler on_signal);
+    SignalWatch(Reactor& reactor, std::initializer_list<int> numbers, Handler on_signal);
     ~SignalWatch();
     SignalWatch(const SignalWatch&) = delete;
     SignalWatch& operator=(const SignalWatch&) = delete;

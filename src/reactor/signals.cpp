@@ -52,17 +52,17 @@ private:
     Handler on_signal_;
 };
 
-SignalWatch::SignalWatch(Reactor& reactor, std::initializer_list<int> signals, Handler on_signal) {
+SignalWatch::SignalWatch(Reactor& reactor, std::initializer_list<int> numbers, Handler on_signal) {
     sigset_t mask;
     sigemptyset(&mask);
-    for (const int signal : signals) sigaddset(&mask, signal);
+    for (const int number : numbers) sigaddset(&mask, number);
     impl_ = std::make_shared<Impl>(reactor, mask, std::move(on_signal));
 
     sigset_t old;
     pthread_sigmask(SIG_BLOCK, &mask, &old);
     sigemptyset(&blocked_);
-    for (const int signal : signals) {
-        if (sigismember(&old, signal) == 0) sigaddset(&blocked_, signal);
+    for (const int number : numbers) {
+        if (sigismember(&old, number) == 0) sigaddset(&blocked_, number);
     }
 }
 

@@ -111,12 +111,14 @@ def test_the_programs_in_the_documents_compile_and_do_what_they_say(prefix, run)
 # --- headers
 
 STRICT = ["-std=c++20", "-fsyntax-only", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror"]
+# Words that are macros in programs with Qt; there they come before everything else.
+QT = ["-Dsignals=public", "-Dslots=", "-Demit=", "-Dforeach=for", "-Dforever=for(;;)"]
 
 
-def compiles(prefix, names, using, folder):
+def compiles(prefix, names, using, folder, *options):
     source = folder / f"{names[0]}.cpp"
     source.write_text("".join(f'#include "eplb/{name}"\n' for name in names))
-    output_of(*using, *STRICT, f"-I{prefix.folder}/include", source)
+    output_of(*using, *STRICT, *options, f"-I{prefix.folder}/include", source)
 
 
 def test_every_header_is_installed(prefix):
@@ -126,6 +128,10 @@ def test_every_header_is_installed(prefix):
 def test_every_header_compiles_on_its_own(prefix, tmp_path):
     names = [[header.name] for header in prefix.headers]
     at_once(functools.partial(compiles, prefix, name, installed.compiler(), tmp_path) for name in names)
+
+
+def test_all_headers_compile_in_a_program_with_qt(prefix, tmp_path):
+    compiles(prefix, [header.name for header in prefix.headers], installed.compiler(), tmp_path, *QT)
 
 
 def test_all_headers_compile_with_clang_too(prefix, tmp_path):
