@@ -24,7 +24,8 @@ public:
     /// Reactor::run_once(), and the next signal is told in the next turn.
     using Handler = std::function<void(int signal)>;
 
-    /// Throws std::system_error.
+    /// Throws std::system_error, and nothing is blocked then: EINVAL for what is no signal and for
+    /// SIGKILL and SIGSTOP, which cannot be blocked; EMFILE and the like (it takes a descriptor).
     SignalWatch(Reactor& reactor, std::initializer_list<int> numbers, Handler on_signal);
     ~SignalWatch();
     SignalWatch(const SignalWatch&) = delete;

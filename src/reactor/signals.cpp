@@ -55,7 +55,12 @@ private:
 SignalWatch::SignalWatch(Reactor& reactor, std::initializer_list<int> numbers, Handler on_signal) {
     sigset_t mask;
     sigemptyset(&mask);
-    for (const int number : numbers) sigaddset(&mask, number);
+    for (const int number : numbers) {
+        // signalfd(2) and pthread_sigmask(3) pass over those two without a word.
+        if (number == SIGKILL || number == SIGSTOP || sigaddset(&mask, number) != 0) {
+            throw fmt::system_error(EINVAL, "cannot watch signal {}", number);
+        }
+    }
     impl_ = std::make_shared<Impl>(reactor, mask, std::move(on_signal));
 
     sigset_t old;

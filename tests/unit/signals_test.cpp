@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <stdexcept>
+#include <string>
 #include <system_error>
 #include <thread>
 #include <unistd.h>
@@ -215,6 +216,27 @@ TEST_CASE("signals: one that dies does not change the rest of the mask", "[react
     CHECK(is_blocked(SIGUSR2));
     CHECK(is_blocked(SIGPIPE));
     pthread_sigmask(SIG_UNBLOCK, &usr2, nullptr);
+}
+
+TEST_CASE("signals: what is no signal, or cannot be watched, is refused, and nothing stays blocked",
+          "[reactor][signals]") {
+    const Harmless harmless;
+    const eplb::test::DescriptorCheck descriptors;
+    {
+        ManualClock clock;
+        Reactor reactor{clock};
+        const int number = GENERATE(9999, 0, -1, SIGKILL, SIGSTOP, 32);  // 32 is the C library's
+        CAPTURE(number);
+        try {
+            const SignalWatch watch{reactor, {SIGUSR1, number}, [](int) {}};
+            FAIL_CHECK("it was taken");
+        } catch (const std::system_error& error) {
+            CHECK(error.code() == std::errc::invalid_argument);
+            CHECK_THAT(error.what(), eplb::test::contains(std::to_string(number)));
+        }
+        CHECK_FALSE(is_blocked(SIGUSR1));
+    }
+    CHECK(descriptors.leaked() == 0);
 }
 
 TEST_CASE("signals: without descriptors it throws and leaves the mask alone",
