@@ -13,6 +13,13 @@
 #include <utility>
 
 namespace eplb {
+namespace {
+
+// Signals before other tasks get their turn: more than are ever pending, but for a handler that
+// raises what it handles, or a queue of real-time signals.
+constexpr int budget_per_turn = 64;
+
+}  // namespace
 
 // Whoever runs it holds it as well, since the handler may destroy the watch.
 class EPLB_LOCAL SignalWatch::Impl final : public Task, public std::enable_shared_from_this<Impl> {
@@ -33,7 +40,7 @@ public:
 
     Next run() override {
         const auto self = shared_from_this();
-        while (watch_.readable()) {
+        for (int budget = budget_per_turn; budget > 0 && watch_.readable(); --budget) {
             signalfd_siginfo info{};
             const sys::IoResult result =
                 sys::read(fd_.get(), std::as_writable_bytes(std::span{&info, 1}));
@@ -43,7 +50,7 @@ public:
             }
             on_signal_(static_cast<int>(info.ssi_signo));
         }
-        return Next::wait;
+        return watch_.readable() ? Next::again : Next::wait;
     }
 
 private:

@@ -2,8 +2,10 @@
 
 #include "eplb/reactor.hpp"
 #include "support/catch.hpp"
+#include "support/function_task.hpp"
 #include "support/process.hpp"
 
+#include <chrono>
 #include <csignal>
 #include <initializer_list>
 #include <memory>
@@ -15,10 +17,13 @@
 #include <unistd.h>
 #include <vector>
 
+using namespace std::chrono_literals;
 using eplb::Duration;
 using eplb::ManualClock;
 using eplb::Reactor;
 using eplb::SignalWatch;
+using eplb::Timer;
+using eplb::test::FunctionTask;
 
 namespace {
 
@@ -111,6 +116,31 @@ TEST_CASE("signals: one that is raised by the handler is handled too", "[reactor
     ::raise(SIGUSR1);
     while (reactor.run_once(Duration{0})) {}
     CHECK(count == 3);
+}
+
+TEST_CASE("signals: a handler that raises its own signal again and again lets the others run",
+          "[reactor][signals]") {
+    const Harmless harmless;
+    ManualClock clock;
+    Reactor reactor{clock};
+    int handled = 0;
+    const SignalWatch watch{reactor, {SIGUSR1}, [&](int) {
+                                if (++handled < 10'000) ::raise(SIGUSR1);
+                            }};
+    FunctionTask task;
+    Timer timer{reactor, task};
+    timer.start(1ms);
+    clock.advance(1ms);
+    ::raise(SIGUSR1);
+    bool posted = false;
+    reactor.post([&] { posted = true; });
+    CHECK(reactor.run_once(Duration{0}));
+    CHECK(posted);
+    CHECK(timer.take_fired());
+    CHECK(handled < 1000);
+    CHECK(reactor.wait_time() == Duration{0});  // it goes on
+    while (reactor.run_once(Duration{0})) {}
+    CHECK(handled == 10'000);
 }
 
 TEST_CASE("signals: a handler that throws does not lose the next signal", "[reactor][signals]") {
