@@ -23,6 +23,9 @@ enum class Next {
 /// 32 bytes. Belongs to the thread of its reactor.
 class EPLB_API Task : public ListHook<Task> {
 public:
+    Task(const Task&) = delete;
+    Task& operator=(const Task&) = delete;
+
     /// May throw: the exception leaves Reactor::run_once(); this task runs again in the next turn,
     /// and the other ready tasks keep theirs.
     virtual Next run() = 0;
@@ -34,7 +37,8 @@ public:
 
 protected:
     Task() noexcept = default;
-    ~Task() {
+    // Virtual for -Wnon-virtual-dtor alone: nobody can delete a Task by this type.
+    virtual ~Task() {
         if (destroyed_ != nullptr) *destroyed_ = true;
     }
 

@@ -110,7 +110,10 @@ def test_the_programs_in_the_documents_compile_and_do_what_they_say(prefix, run)
 
 # --- headers
 
-STRICT = ["-std=c++20", "-fsyntax-only", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror"]
+STRICT = [
+    *("-std=c++20", "-fsyntax-only", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow"),
+    *("-Wnon-virtual-dtor", "-Woverloaded-virtual", "-Werror"),
+]
 # Words that are macros in programs with Qt; there they come before everything else.
 QT = ["-Dsignals=public", "-Dslots=", "-Demit=", "-Dforeach=for", "-Dforever=for(;;)"]
 
