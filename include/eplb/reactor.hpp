@@ -32,7 +32,12 @@ namespace eplb {
 /// called from others.
 /// The constructor blocks SIGPIPE for that thread, since splice(2) into a closed socket raises it
 /// and has no MSG_NOSIGNAL; the destructor of the thread's last reactor restores it. Nothing else
-/// of the process is touched.
+/// of the process is touched. A program that is started from that thread has it blocked too, since
+/// a mask survives execve(2): posix_spawnattr_setsigmask(3), or unblock it in the child.
+///
+/// After fork(2) both processes have the same epoll set. The child must neither turn the reactor
+/// nor destroy it or anything that belongs to it, which would take the descriptors out of the
+/// parent's set: execve(2), or _exit(2).
 class EPLB_API Reactor {
 public:
     /// Throws std::system_error when there are no descriptors left (it takes two).
@@ -72,8 +77,8 @@ public:
     /// the latest in the next turn to begin, unless an exception ends that before. Posted within a
     /// turn, it may run in the same one. Any thread.
     void post(std::function<void()> fn);
-    /// The same for what cannot be copied, like a lambda that holds an Fd for the reactor of another
-    /// thread. One allocation more.
+    /// The same for what cannot be copied, like a lambda that holds an Fd for the reactor of
+    /// another thread. One allocation more.
     template <class Function>
         requires(!std::copy_constructible<std::decay_t<Function>> &&
                  std::constructible_from<std::decay_t<Function>, Function> &&
