@@ -22,21 +22,25 @@ public:
         const eplb::Duration wait = reactor_.wait_time();
         if (wait < eplb::Duration{0}) return static_cast<void>(timer_.cancel());
         timer_.expires_after(wait);
-        timer_.async_wait([this](std::error_code error) { turn(error); });
+        timer_.async_wait([this](std::error_code error) { turn(error, false); });
     }
 
 private:
     void wait_for_events() {  // each time asio looks anew, so what a turn has left is seen
         events_.async_wait(asio::posix::stream_descriptor::wait_read,
-                           [this](std::error_code error) {
-                               turn(error);
-                               if (!error) wait_for_events();
-                           });
+                           [this](std::error_code error) { turn(error, true); });
     }
-    void turn(std::error_code error) {
+    void turn(std::error_code error, bool by_event) {
         if (error) return;  // it was cancelled
+        struct Rearm {      // also when a task throws: io.run() may be called again
+            NestedReactor& nested;
+            bool events;
+            ~Rearm() {
+                if (events) nested.wait_for_events();
+                nested.set_timer();
+            }
+        } const rearm{*this, by_event};
         reactor_.run_once(eplb::Duration{0});
-        set_timer();
     }
 
     eplb::Reactor& reactor_;
@@ -76,5 +80,11 @@ int main(int argc, char** argv) {
     eplb::Reactor reactor{clock};
     const Service service{reactor, options.tick, [&] { io.stop(); }};
     const NestedReactor nested{reactor, io};
-    io.run();
+    while (!io.stopped()) {
+        try {
+            io.run();
+        } catch (const std::exception& error) {  // of a task
+            caught(error);
+        }
+    }
 }

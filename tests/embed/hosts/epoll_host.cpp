@@ -66,6 +66,10 @@ int main(int argc, char** argv) {
             if (event.data.ptr != nullptr) continue;  // the reactor's, which gets its turn anyway
             if (read(timer.get(), &expirations, sizeof expirations) > 0) beat();
         }
-        nested.turn();
+        try {
+            nested.turn();
+        } catch (const std::exception& error) {  // of a task
+            caught(error);
+        }
     }
 }

@@ -2,7 +2,8 @@
 //     NAME_host BEAT_MS TICK_MS      how often the host's own timer says "beat", and the reactor's
 //                                    "tick"; 0: never
 // SIGUSR1 makes another thread post(). A client that says "later" is answered after some turns for
-// which nothing else is a reason; one that says "quit" ends the program.
+// which nothing else is a reason; one that says "throw" makes a task throw; one that says "quit" ends
+// the program.
 #pragma once
 
 #include "eplb/acceptor.hpp"
@@ -18,6 +19,7 @@
 #include <iostream>
 #include <list>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -71,6 +73,7 @@ private:
             if (got.status != eplb::Stream::Status::moved) return eplb::Next::done;
             const std::string_view text{buffer.data(), got.bytes};
             if (text == "quit") service_.on_quit_();
+            if (text == "throw") throw std::runtime_error{"out of a task"};
             if (text == "later") {
                 later_ = 3;
                 return eplb::Next::again;
@@ -131,5 +134,9 @@ private:
                              }};
     Poster poster_{[this] { reactor_.post([] { std::cout << "posted" << std::endl; }); }};
 };
+
+inline void caught(const std::exception& error) {
+    std::cout << "caught: " << error.what() << std::endl;
+}
 
 inline void beat() { std::cout << "beat" << std::endl; }
