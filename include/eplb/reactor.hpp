@@ -100,7 +100,8 @@ public:
     /// between turns, what the clock says.
     [[nodiscard]] TimePoint now() const noexcept { return in_turn_ ? now_ : clock_.now(); }
 
-    /// Puts `task` on the ready list, if it is not there. It runs in the next turn.
+    /// Puts `task` on the ready list, if it is not there. It runs in the next turn; in this one if
+    /// it is on the list for that, and has not run yet.
     void schedule(Task& task) noexcept {
         if (!task.linked()) ready_.push_back(task);
     }
