@@ -8,6 +8,28 @@ import pytest
 from harness import Backend, pattern, read_exactly, read_to_end, reset, sockaddr, wait_until
 
 FAST = ("--connect-timeout", "300ms")
+# In ms. Once twice the limit has gone by, no further backend is tried. Where this machine stalled for so long, the test
+# begins anew, with a limit that no stall reaches.
+LIMITS = (300, 15_000)
+
+
+def gave_up_late(session, limit):
+    return session["end"].startswith("connect_") and session["ms"] >= 2 * limit
+
+
+def served_after_a_timeout(lab, backends, **options):
+    """Who serves a client whose first backend does not answer, what the log says of that, and which limit it was."""
+    for limit in LIMITS:
+        eplb = lab.eplb(backends, "--connect-timeout", f"{limit}ms", **options)
+        client = lab.client(eplb)
+        name = b""
+        with contextlib.suppress(ConnectionResetError):
+            name = client.recv(1)
+        client.close()
+        session = eplb.next_session()
+        if not gave_up_late(session, limit):
+            break
+    return name.decode(), session, limit
 
 
 def name_of_server(lab, eplb, size=1):
@@ -136,11 +158,10 @@ def test_when_nobody_listens_on_a_unix_socket_the_next_backend_serves(lab):
 def test_when_a_backend_does_not_answer_in_time_the_next_one_serves(lab):
     overloaded = overloaded_backend(lab)
     b = lab.greeter("b")
-    eplb = lab.eplb([overloaded, b], *FAST)
-    assert name_of_server(lab, eplb) == "b"
-    session = eplb.next_session()
+    name, session, limit = served_after_a_timeout(lab, [overloaded, b])
+    assert name == "b"
     assert session["tried"] == [{"backend": overloaded.address, "error": "timeout"}]
-    assert session["connect_ms"] >= 300
+    assert session["connect_ms"] >= limit
 
 
 def test_when_no_backend_answers_in_time_the_client_is_closed(lab):
@@ -156,7 +177,8 @@ def test_attempts_end_when_twice_the_connect_timeout_has_gone_by(lab):
     assert_turned_away(lab, eplb)
     session = eplb.next_session()
     assert session["end"] == "connect_timeout"
-    assert len(session["tried"]) in (2, 3)
+    tried = len(session["tried"])
+    assert tried in (2, 3) or (tried == 1 and session["ms"] >= 600), session  # the first one was told late
 
 
 def test_a_client_that_resets_while_its_backend_is_dialled_is_let_go_at_once(lab):
@@ -172,11 +194,17 @@ def test_a_client_that_resets_while_its_backend_is_dialled_is_let_go_at_once(lab
 def test_a_client_that_sent_its_request_and_half_closed_gets_the_next_backend_too(lab):
     """Its FIN must not end the session while a backend is looked for."""
     overloaded, refusing, backend = overloaded_backend(lab), lab.reserve(), lab.backend()
-    eplb = lab.eplb([refusing, overloaded, backend], *FAST)
     request = pattern(100_000)
-    client = lab.client(eplb)
-    client.sendall(request)
-    client.shutdown(socket.SHUT_WR)
+    for limit in LIMITS:
+        eplb = lab.eplb([refusing, overloaded, backend], "--connect-timeout", f"{limit}ms")
+        client = lab.client(eplb)
+        with contextlib.suppress(OSError):  # it may have been given up
+            client.sendall(request)
+            client.shutdown(socket.SHUT_WR)
+        wait_until(lambda: backend.pending() or eplb.sessions(), "it gets the next backend, or is given up")
+        if backend.pending() or not gave_up_late(eplb.next_session(), limit):
+            break
+    assert backend.pending(), eplb.sessions()
     server = lab.keep(backend.accept())
     assert read_to_end(server) == request
     server.sendall(b"answer")
@@ -200,10 +228,10 @@ def test_what_a_firewall_answers_leads_to_the_next_backend(lab, verdict, error):
     namespace = lab.namespace()
     with namespace.entered():
         dead, b = lab.backend(), lab.greeter("b")
-        eplb = lab.eplb([dead, b], *FAST, namespace=namespace)
         namespace.firewall([f"tcp dport {dead.address.rsplit(':', 1)[1]} {verdict}"])
-        assert name_of_server(lab, eplb) == "b"
-    assert eplb.next_session()["tried"] == [{"backend": dead.address, "error": error}]
+        name, session, _ = served_after_a_timeout(lab, [dead, b], namespace=namespace)
+    assert name == "b"
+    assert session["tried"] == [{"backend": dead.address, "error": error}]
 
 
 def test_a_backend_that_resets_right_after_accepting_leads_to_the_next_one(lab):
@@ -270,7 +298,7 @@ def test_a_failure_of_this_machine_is_told_apart_and_service_goes_on(lab, call):
 @pytest.mark.parametrize("call", ["socket", "connect"])
 @pytest.mark.parametrize("error", ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"])
 def test_a_passing_shortage_delays_a_client_instead_of_losing_it(lab, call, error):
-    eplb = lab.eplb([lab.greeter("a")])
+    eplb = lab.eplb([lab.greeter("a")], "--connect-timeout", "1m")  # a shortage that lasts longer does lose it
     with eplb.inject(f"{call}:error={error}:when=1..2") as trace:
         assert name_of_server(lab, eplb) == "a"
         assert trace.injected(call) == 2

@@ -4,6 +4,7 @@ import contextlib
 import os
 import select
 import signal
+import time
 
 import pytest
 
@@ -123,20 +124,26 @@ def test_what_is_removed_follows_its_policy(lab, workers, policy, removed):
 
 def test_a_backend_that_comes_back_in_time_keeps_its_sessions_and_its_counts(lab):
     """Another one that is removed with it, and does not come back, tells when its time would have been over."""
-    a, b, c, listen = lab.greeter("a"), lab.greeter("b"), lab.greeter("c"), lab.reserve()
+    a, b, c = lab.greeter("a"), lab.greeter("b"), lab.greeter("c")
 
     def text(*backends):
-        return service([listen], backends, 'drain_timeout = "1s"')
+        return service([listen], backends, f'drain_timeout = "{seconds}s"')
 
-    eplb = lab.configured(text(a, b, c), listen=[listen])
-    clients = {read_exactly(client, 1): client for client in (lab.client(eplb) for _ in range(3))}
-    assert f"reload: - backend {a.address} (1 session: drain 1s)" in eplb.reload(text(b))
-    eplb.reload(text(a, b))
+    for seconds in (1, 15):  # more where this machine stalled, so that a may have been late
+        listen = lab.reserve()
+        eplb = lab.configured(text(a, b, c), listen=[listen])
+        clients = {read_exactly(client, 1): client for client in (lab.client(eplb) for _ in range(3))}
+        removed = f"reload: - backend {a.address} (1 session: drain {seconds}s)"
+        since = time.monotonic()
+        assert removed in eplb.reload(text(b))
+        eplb.reload(text(a, b))
+        if time.monotonic() - since < seconds:
+            break
     assert ends_with_reset(clients[b"c"])
     for name in (b"a", b"b"):
         clients[name].sendall(b"x")
         assert read_exactly(clients[name], 1) == b"x"
-    assert f"reload: - backend {a.address} (1 session: drain 1s)" in eplb.reload(text(b))
+    assert removed in eplb.reload(text(b))
     eplb.reload(text(a, b))
 
 
@@ -281,16 +288,17 @@ def test_only_its_owner_may_use_the_control_socket_and_nobody_can_hang_it(lab):
 
 def test_a_storm_of_hangups_is_survived_and_the_last_file_counts(lab):
     a, b, listen = lab.greeter("a"), lab.greeter("b"), lab.reserve()
-    eplb = lab.configured(service([listen], [a]), listen=[listen])
+    head = f'control = "unix:{lab.folder}/control"\n'
+    eplb = lab.configured(head + service([listen], [a]), listen=[listen])
     for number in range(300):
-        eplb.config.write_text(service([listen], [b if number % 2 else a]))
+        eplb.config.write_text(head + service([listen], [a if number % 2 else b]))
         eplb.process.send_signal(signal.SIGHUP)
-    eplb.config.write_text(service([listen], [b]))
-    for _ in range(3):  # one that was being read, one that waited, and ours
-        told = len(eplb.verdicts())
-        eplb.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: len(eplb.verdicts()) > told, "it says how the reload went")
-    assert eplb.verdicts()[-1] == "reloaded: nothing has changed"
+    eplb.config.write_text(head + service([listen], [b]))
+    eplb.process.send_signal(signal.SIGHUP)
+    # Many hangups may be one wish, so nobody knows how many verdicts there will be.
+    dry_run = ("reload", "--dry-run", "-c", str(eplb.config))
+    wait_until(lambda: run_eplb(*dry_run).returncode == 0, "nothing would change")
+    eplb.wait_for_message("^reloaded")
     assert [greeting(lab, eplb) for _ in range(3)] == ["b"] * 3
 
 
@@ -370,7 +378,6 @@ def drained(reader):
 
 
 @pytest.mark.release
-@pytest.mark.patience(240)
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_thousand_reloads_under_load_lose_nothing(lab, workers):
     listen, extra = lab.reserve(), lab.reserve()
