@@ -149,10 +149,10 @@ public:
 
     /// Closes the listeners, after accepting what their backlogs hold, and calls `on_drained` when
     /// the last session is over; those that are left after `timeout` (zero, or Duration::max(): never)
-    /// are reset first.
-    /// `on_drained` comes in a turn of its own, with the number of sessions that had to be reset. It
-    /// may destroy the proxy, and may throw: the exception leaves Reactor::run_once(). Called again,
-    /// the new timeout and `on_drained` take the place of the old ones.
+    /// are reset first. `on_drained` is never called within this call, nor within one of the observer,
+    /// and gets the number of sessions that had to be reset. It may destroy the proxy, and may throw:
+    /// the exception leaves Reactor::run_once(). Called again, the new timeout and `on_drained` take
+    /// the place of the old ones.
     void drain(Duration timeout, std::function<void(std::size_t reset_sessions)> on_drained);
     /// The same; each service's sessions have the service's `drain_timeout`.
     void drain(std::function<void(std::size_t reset_sessions)> on_drained);

@@ -7,8 +7,11 @@
 #include "eplb/timer.hpp"
 #include "eplb/watch.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <climits>
+#include <cstdint>
 #include <fmt/format.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -72,7 +75,8 @@ void set_tcp_options(const Fd& fd, const ListenOptions& options) noexcept {
     if (options.defer_accept > Duration{0}) {
         const auto seconds = std::chrono::ceil<std::chrono::seconds>(options.defer_accept).count();
         static_cast<void>(
-            sys::set_option(fd.get(), IPPROTO_TCP, TCP_DEFER_ACCEPT, static_cast<int>(seconds)));
+            sys::set_option(fd.get(), IPPROTO_TCP, TCP_DEFER_ACCEPT,
+                            static_cast<int>(std::min<std::int64_t>(seconds, INT_MAX))));
     }
 }
 

@@ -1,5 +1,6 @@
 #include "eplb/reactor.hpp"
 
+#include "base/saturating.hpp"
 #include "base/sys.hpp"
 #include "eplb/fd.hpp"
 #include "reactor/timer_wheel.hpp"
@@ -206,7 +207,8 @@ int Reactor::wait_for_events(Duration max_wait) noexcept {
 }
 
 int Reactor::poll_busily(Duration max_wait) noexcept {
-    const TimePoint end = clock_.now() + shorter(shorter(wait_time(), max_wait), busy_poll_);
+    const TimePoint end =
+        saturating_add(clock_.now(), shorter(shorter(wait_time(), max_wait), busy_poll_));
     while (clock_.now() < end) {
         if (const int count = sys::epoll_wait(epoll_.get(), events_, 0)) return count;
     }

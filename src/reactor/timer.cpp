@@ -1,5 +1,6 @@
 #include "eplb/timer.hpp"
 
+#include "base/saturating.hpp"
 #include "eplb/reactor.hpp"
 #include "reactor/timer_wheel.hpp"
 
@@ -9,7 +10,7 @@ void Timer::start(Duration delay) noexcept {
     const TimePoint now = reactor_.now();
     cancel();
     if (delay <= Duration{0}) return reactor_.wheel_->insert_due(*this, now);
-    reactor_.wheel_->insert(*this, delay < TimePoint::max() - now ? now + delay : TimePoint::max());
+    reactor_.wheel_->insert(*this, saturating_add(now, delay));
 }
 
 void Timer::start_at(TimePoint deadline) noexcept {

@@ -321,6 +321,12 @@ TEST_CASE("change_options: sets what is wanted now, and switches off what is not
     CHECK(text_option(IPPROTO_TCP, TCP_CONGESTION) == "reno");
     CHECK(option(IPPROTO_TCP, TCP_FASTOPEN) == 16);
     CHECK(option(IPPROTO_TCP, TCP_DEFER_ACCEPT) > 0);
+    for (const Duration longest : {Duration{100 * 365 * 24h}, Duration::max()}) {
+        CAPTURE(longest.count());
+        options.defer_accept = longest;
+        CHECK(eplb::change_options(listener, address, options) == 0);
+        CHECK(option(IPPROTO_TCP, TCP_DEFER_ACCEPT) > 0);
+    }
     CHECK(option(SOL_SOCKET, SO_MARK) == (privileged ? 77 : 0));
     CHECK(text_option(SOL_SOCKET, SO_BINDTODEVICE) == (privileged ? "lo" : ""));
     CHECK(option(SOL_IP, IP_TRANSPARENT) == (privileged ? 1 : 0));

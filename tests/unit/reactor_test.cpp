@@ -1113,6 +1113,15 @@ TEST_CASE("reactor: polls busily for as long as it is told before it blocks",
     CHECK(clock.looks - before <= 500 + without + 10);
 }
 
+TEST_CASE("reactor: polling busily for ever ends with an event", "[reactor][reactor_loop]") {
+    Reactor reactor;
+    reactor.set_busy_poll(Duration::max());
+    bool posted = false;
+    std::thread other{[&] { reactor.post([&] { posted = true; }); }};
+    while (!posted) reactor.run_once(Duration{-1});
+    other.join();
+}
+
 TEST_CASE("reactor: polling busily ends with an event, the next timer, and the wait it was allowed",
           "[reactor][reactor_loop]") {
     SteppingClock clock;
