@@ -96,7 +96,7 @@ public:
     /// relay. Throws std::system_error when they cannot be watched, and closes both.
     Relay(Reactor& reactor, RelayContext& context, Fd client, Fd server, RelayTimeouts timeouts,
           Handler on_end);
-    ~Relay();
+    ~Relay() override;
 
     Next run() override;
     void retire() override;

@@ -47,7 +47,7 @@ public:
     static constexpr Duration longest_backoff = std::chrono::seconds{30};
 
     Names(Reactor& reactor, std::unique_ptr<NameSource> source, Options options, Log log);
-    ~Names() = default;
+    ~Names() override = default;
     Names(const Names&) = delete;
     Names& operator=(const Names&) = delete;
 

@@ -291,7 +291,7 @@ private:
         std::size_t family;  // the index of the one being asked for
     };
 
-    ~Impl() {
+    ~Impl() override {
         closing_ = true;
         ares_destroy(channel_);  // gives all queries back
     }

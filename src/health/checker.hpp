@@ -80,7 +80,7 @@ public:
 
     /// The first check begins in the next turn, or after the offset.
     Checker(Reactor& reactor, Options options, OnResult on_result);
-    ~Checker();
+    ~Checker() override;
 
     /// If somebody else is asked, or something else, a check in progress is dropped and another one
     /// begins in the next turn. The state stays as it is until enough results contradict it; type

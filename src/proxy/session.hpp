@@ -69,7 +69,7 @@ public:
     Session(SessionHost& host, Frontend& frontend, Fd client, const Address& peer,
             Admission verdict);
 
-    ~Session();
+    ~Session() override;
 
     Next run() noexcept override;
     void retire() noexcept override;

@@ -41,7 +41,7 @@ public:
     };
 
     Supervisor(Reactor& reactor, ProxyObserver& observer, Hooks hooks);
-    ~Supervisor();
+    ~Supervisor() override;
 
     /// All that there are, from now on. Those that were there before keep their state.
     void supervise(const std::vector<ServiceBackend>& members);
