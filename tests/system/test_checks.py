@@ -352,7 +352,8 @@ class Postgres:
     def is_at_rest(self):
         """Nobody waits to be accepted, and the processes that serve clients, whatever they have to log, are gone."""
         port = f":{int(self.port):04X}"
-        sockets = [line.split() for line in pathlib.Path(f"/proc/{self.server.process.pid}/net/tcp").open()]
+        table = pathlib.Path(f"/proc/{self.server.process.pid}/net/tcp").read_text()
+        sockets = [line.split() for line in table.splitlines()]
         waiting = [int(row[4].split(":")[1], 16) for row in sockets if row[1].endswith(port) and row[3] == "0A"]
         assert len(waiting) == 1
         children = ask("ps", "-o", "args=", "--ppid", str(self.server.process.pid)).stdout.splitlines()
