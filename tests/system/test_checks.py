@@ -226,7 +226,8 @@ class MariaDb:
     def __init__(self, lab, network, address):
         self.address, self.network = address, network
         self.socket = lab.folder / "socket"
-        files = [f"--datadir={lab.folder}/data", "--user=root"]
+        # One that starts removes from its tmpdir the temporary tables of all others.
+        files = [f"--datadir={lab.folder}/data", f"--tmpdir={lab.folder}", "--user=root"]
         subprocess.run(
             ["mariadb-install-db", "--no-defaults", *files, "--skip-test-db",
              "--auth-root-authentication-method=normal"],

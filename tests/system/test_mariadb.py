@@ -22,7 +22,8 @@ class Server:
         self.address = address
         self.socket = folder / "socket"
         self.log = folder / "log"
-        common = [f"--datadir={folder}/data", "--user=root"]
+        # One that starts removes from its tmpdir the temporary tables of all others.
+        common = [f"--datadir={folder}/data", f"--tmpdir={folder}", "--user=root"]
         subprocess.run(
             ["mariadb-install-db", "--no-defaults", *common, "--skip-test-db",
              "--auth-root-authentication-method=normal"],
