@@ -95,6 +95,12 @@ std::shared_ptr<CustomBalancers> make_custom_balancers(const ServiceConfig& serv
     return made;
 }
 
+std::shared_ptr<const ServiceConfig> without_balancers(const ServiceConfig& service) {
+    auto config = std::make_shared<ServiceConfig>(service);
+    config->make_balancer = nullptr;
+    return config;
+}
+
 bool has_service(const Generation& generation, std::uint32_t id) {
     return std::ranges::any_of(generation.services,
                                [id](const auto& spec) { return spec->id == id; });
@@ -115,30 +121,11 @@ Roster::Draft Roster::draft(const Config& config, std::size_t workers) const {
         const std::uint32_t known = service_id(service.name);
         // Of two services with one name, the first one is the old one.
         spec->id = known != 0 && !has_service(draft.generation, known) ? known : draft.next_id++;
-        spec->name = service.name;
-        spec->connect_timeout = service.connect_timeout;
-        spec->retries = service.retries;
-        spec->when_all_down = service.when_all_down;
-        spec->balance = service.balance;
+        spec->config = without_balancers(service);
         spec->custom_balancers = make_custom_balancers(service, workers);
-        spec->eject_after = service.eject_after;
-        spec->rebalance = service.rebalance;
-        spec->rebalance_idle = service.rebalance_idle;
-        spec->timeouts = {.idle = service.idle_timeout,
-                          .half_close = service.half_close_timeout,
-                          .lifetime = service.max_lifetime,
-                          .lifetime_jitter_percent = service.lifetime_jitter_percent,
-                          .dead_peer = service.dead_peer_timeout};
-        spec->relay = service.relay;
         spec->access = {CidrSet{service.allow}, CidrSet{service.deny},
                         CidrSet{service.trusted_proxies}};
-        spec->accept_proxy = service.accept_proxy;
-        spec->send_proxy = service.send_proxy;
-        spec->proxy_tlvs = service.proxy_tlvs;
-        spec->pipe_bytes = service.pipe_bytes;
         spec->ephemeral_ports = ports;
-        spec->socket = service.socket;
-        spec->sources = service.sources;
         draft_limits(draft, service, *spec);
         draft_backends(draft, service, *spec);
         draft_frontends(draft, service, spec->id);
@@ -161,9 +148,6 @@ void Roster::draft_limits(Draft& draft, const ServiceConfig& service, ServiceSpe
     }
     if (!spec.limits) spec.limits = std::make_shared<ServiceLimits>(on_room_);
     if (!spec.waiting_room) spec.waiting_room = std::make_shared<WaitingRoom>();
-    spec.over_limit = service.over_limit;
-    spec.queue = service.queue;
-    spec.queue_timeout = service.queue_timeout;
     draft.service_limits.emplace_back(
         spec.limits, ServiceLimits::Options{service.max_connections, service.connection_rate});
     const bool limited =
@@ -264,7 +248,7 @@ void Roster::commit(const Draft& draft) {
         entry.backend->set_max_connections(entry.max_connections);
         const auto spec = std::ranges::find(draft.generation.services, entry.service,
                                             [](const auto& service) { return service->id; });
-        backends.push_back({entry.service, (*spec)->name, entry.backend, false});
+        backends.push_back({entry.service, (*spec)->config->name, entry.backend, false});
     }
     const std::size_t stay = backends.size();
     for (Known& known : backends_) {
@@ -321,7 +305,7 @@ std::vector<ServiceBackend> Roster::members(std::string_view service, std::strin
 
 std::uint32_t Roster::service_id(const std::string& name) const noexcept {
     for (const auto& spec : generation_.services) {
-        if (spec->name == name) return spec->id;
+        if (spec->config->name == name) return spec->id;
     }
     return 0;
 }

@@ -18,6 +18,14 @@ constexpr Duration least_inspection_interval = std::chrono::milliseconds{10};
 constexpr Duration latency_interval = std::chrono::seconds{2};
 constexpr Duration rebalance_interval = std::chrono::seconds{1};
 
+RelayTimeouts relay_timeouts(const ServiceConfig& service) noexcept {
+    return {.idle = service.idle_timeout,
+            .half_close = service.half_close_timeout,
+            .lifetime = service.max_lifetime,
+            .lifetime_jitter_percent = service.lifetime_jitter_percent,
+            .dead_peer = service.dead_peer_timeout};
+}
+
 }  // namespace
 
 EphemeralPorts EphemeralPorts::of_this_network() {
@@ -30,7 +38,11 @@ EphemeralPorts EphemeralPorts::of_this_network() {
 }
 
 Service::Service(std::shared_ptr<const ServiceSpec> spec, std::size_t worker, RelayContext& context)
-    : spec_{std::move(spec)}, worker_{worker}, context_{&context}, timeouts_{spec_->timeouts} {
+    : spec_{std::move(spec)},
+      config_{spec_->config.get()},
+      worker_{worker},
+      context_{&context},
+      timeouts_{relay_timeouts(*config_)} {
     make_balancers();
     take_backends();
     // Custom ones are asked for clients alone.
@@ -40,13 +52,15 @@ Service::Service(std::shared_ptr<const ServiceSpec> spec, std::size_t worker, Re
 
 bool Service::update(std::shared_ptr<const ServiceSpec> spec, RelayContext& context) {
     // Custom ones cannot be compared: they are new each time.
-    const bool same_policy =
-        spec->balance == spec_->balance && !spec->custom_balancers && !spec_->custom_balancers;
+    const bool same_policy = spec->config->balance == config_->balance && !spec->custom_balancers &&
+                             !spec_->custom_balancers;
+    const RelayTimeouts timeouts = relay_timeouts(*spec->config);
     const bool same_timeouts =
-        spec->timeouts == spec_->timeouts && spec->queue_timeout == spec_->queue_timeout;
+        timeouts == timeouts_ && spec->config->queue_timeout == config_->queue_timeout;
     spec_ = std::move(spec);
+    config_ = spec_->config.get();
     context_ = &context;
-    timeouts_ = spec_->timeouts;
+    timeouts_ = timeouts;
     if (!same_policy) make_balancers();
     take_backends();
     return !same_timeouts;
@@ -60,7 +74,7 @@ void Service::make_balancers() {
         return;
     }
     for (Tier* const tier : {&primaries_, &backups_})
-        tier->balancer = make_balancer(spec_->balance, std::random_device{}());
+        tier->balancer = make_balancer(config_->balance, std::random_device{}());
 }
 
 // At every change, because a weight may be another one.
@@ -76,7 +90,7 @@ void Service::take_backends() {
 }
 
 const Address* Service::next_source(int family) noexcept {
-    const std::vector<Address>& sources = spec_->sources;
+    const std::vector<Address>& sources = config_->sources;
     for (std::size_t i = 0; i < sources.size(); ++i) {
         const Address& source = sources[next_source_++ % sources.size()];
         if (source.family() == family) return &source;
@@ -110,7 +124,7 @@ Service::Choice Service::pick(const Address& client, std::span<const FailedAttem
     const auto works = [](const Backend* backend) { return backend->usable(); };
     if (std::ranges::any_of(primaries_.backends, works) ||
         std::ranges::any_of(backups_.backends, works) ||
-        spec_->when_all_down == WhenAllDown::refuse)
+        config_->when_all_down == WhenAllDown::refuse)
         return {};
     if (const auto choice = pick_from(primaries_, enabled, client, failed, now)) return *choice;
     return pick_from(backups_, enabled, client, failed, now).value_or(Choice{});
@@ -154,15 +168,15 @@ bool Service::may_choose(const Backend* chosen) const noexcept {
 // --- looking at sessions
 
 bool Service::goes_by_latency() const noexcept {
-    return spec_->balance == Balance::least_time || spec_->balance == Balance::peak_ewma;
+    return config_->balance == Balance::least_time || config_->balance == Balance::peak_ewma;
 }
 
 // Under the other policies who comes back need not come to a backend that lacks sessions.
 bool Service::rebalances() const noexcept {
-    const bool by_weight = spec_->balance == Balance::round_robin ||
-                           spec_->balance == Balance::leastconn ||
-                           spec_->balance == Balance::random;
-    return spec_->rebalance != Rebalance::off && by_weight && !spec_->custom_balancers;
+    const bool by_weight = config_->balance == Balance::round_robin ||
+                           config_->balance == Balance::leastconn ||
+                           config_->balance == Balance::random;
+    return config_->rebalance != Rebalance::off && by_weight && !spec_->custom_balancers;
 }
 
 Duration Service::inspection_interval() const noexcept {
@@ -195,7 +209,7 @@ bool Service::is_to_be_moved(const Session& session) noexcept {
         !rebalancer_.has_too_many(*session.backend()))
         return false;
     const std::optional<Duration> quiet = session.quiet();
-    return quiet && *quiet >= spec_->rebalance_idle && rebalancer_.take_from(*session.backend());
+    return quiet && *quiet >= config_->rebalance_idle && rebalancer_.take_from(*session.backend());
 }
 
 bool Service::may_connect_to_itself(const Backend& backend) const noexcept {

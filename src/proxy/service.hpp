@@ -34,8 +34,8 @@ public:
     [[nodiscard]] bool removed() const noexcept { return removed_; }
 
     [[nodiscard]] std::uint32_t id() const noexcept { return spec_->id; }
-    [[nodiscard]] const std::string& name() const noexcept { return spec_->name; }
-    [[nodiscard]] Duration connect_timeout() const noexcept { return spec_->connect_timeout; }
+    [[nodiscard]] const std::string& name() const noexcept { return config_->name; }
+    [[nodiscard]] Duration connect_timeout() const noexcept { return config_->connect_timeout; }
     /// The reference stays good, with values that follow update().
     [[nodiscard]] const RelayTimeouts& timeouts() const noexcept { return timeouts_; }
     /// What a round of inspections is to look at. A worker has rounds as often as the service that
@@ -52,6 +52,8 @@ public:
     /// Whether this session of the service is one to be moved, which is counted.
     [[nodiscard]] bool is_to_be_moved(const Session& session) noexcept;
     [[nodiscard]] const ServiceSpec& spec() const noexcept { return *spec_; }
+    /// That of spec(), one pointer nearer: sessions ask for it all the time.
+    [[nodiscard]] const ServiceConfig& config() const noexcept { return *config_; }
     /// An id that no other session of any eplb has: 32 hexadecimal digits.
     [[nodiscard]] std::string make_unique_id();
     /// Where the next connection to a backend of this family is to come from; nullptr: as routed.
@@ -90,6 +92,7 @@ private:
                                                   TimePoint now) noexcept;
 
     std::shared_ptr<const ServiceSpec> spec_;
+    const ServiceConfig* config_;  // of spec_
     std::size_t worker_;
     RelayContext* context_;
     RelayTimeouts timeouts_;

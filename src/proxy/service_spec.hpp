@@ -6,7 +6,6 @@
 #include "eplb/balancer.hpp"
 #include "eplb/cidr.hpp"
 #include "eplb/config.hpp"
-#include "eplb/relay.hpp"
 #include "proxy/service_limits.hpp"
 #include "proxy/source_limits.hpp"
 #include "proxy/waiting_room.hpp"
@@ -14,8 +13,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <optional>
-#include <string>
 #include <vector>
 
 namespace eplb {
@@ -55,41 +52,23 @@ struct CustomBalancers {
 /// backends in it.
 struct ServiceSpec {
     std::uint32_t id = 0;  ///< for the life of the proxy
-    std::string name;
-    Duration connect_timeout{0};
-    RelayTimeouts timeouts;
-    RelayMode relay = RelayMode::automatic;
-    std::size_t pipe_bytes = 0;
-    /// Further backends that a client may be sent to when the first one failed; nothing: all.
-    std::optional<std::size_t> retries;
+    /// What was configured, but for `make_balancer`, whose captures are to go on the proxy's thread.
+    std::shared_ptr<const ServiceConfig> config;
     AccessRules access;
     /// As long as the service is there, its numbers may change, its counts stay.
     std::shared_ptr<ServiceLimits> limits;
-    OverLimit over_limit = OverLimit::wait;
     /// As long as the service is there.
     std::shared_ptr<WaitingRoom> waiting_room;
-    std::size_t queue = 0;
-    Duration queue_timeout{0};
-    WhenAllDown when_all_down = WhenAllDown::try_all;
-    Balance balance = Balance::round_robin;
     /// Of the program around us; nothing: by `balance`.
     std::shared_ptr<CustomBalancers> custom_balancers;
-    std::uint32_t eject_after = 0;
-    Rebalance rebalance = Rebalance::off;
-    Duration rebalance_idle{0};
     /// Nothing: there are no such limits. Its numbers may change, its counts stay.
     std::shared_ptr<SourceLimits> source_limits;
-    AcceptProxy accept_proxy = AcceptProxy::off;
-    SendProxy send_proxy = SendProxy::off;
-    ProxyTlvConfig proxy_tlvs;
     /// Those with a weight; `backups` only get clients when there is nobody else.
     std::vector<std::shared_ptr<Backend>> primaries;
     std::vector<std::shared_ptr<Backend>> backups;
     /// Every Backend::index() is below.
     std::size_t index_end = 0;
     EphemeralPorts ephemeral_ports;
-    SocketOptions socket;
-    std::vector<Address> sources;
 };
 
 /// A backend of the configuration, and the service that it is in.

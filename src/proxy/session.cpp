@@ -102,7 +102,7 @@ Next Session::begin() noexcept {
     }
     if (verdict_ == Admission::too_many) return end(EndReason::service_connections);
     if (verdict_ == Admission::too_fast) return end(EndReason::service_rate);
-    return service().spec().accept_proxy == AcceptProxy::off ? admit() : expect_header();
+    return service().config().accept_proxy == AcceptProxy::off ? admit() : expect_header();
 }
 
 Next Session::expect_header() noexcept {
@@ -130,7 +130,7 @@ Next Session::read_header() noexcept {
     case sys::Io::moved: break;
     }
     const ProxyParse parsed =
-        parse_proxy_header(buffer.first(peeked.bytes), service().spec().accept_proxy);
+        parse_proxy_header(buffer.first(peeked.bytes), service().config().accept_proxy);
     switch (parsed.status) {
     case ProxyParse::Status::bad: return header_is_bad(parsed.problem);
     case ProxyParse::Status::incomplete:
@@ -187,7 +187,7 @@ Next Session::connect_to_next() noexcept {
 }
 
 bool Session::may_try_another() const noexcept {
-    const std::optional<std::size_t> retries = service().spec().retries;
+    const std::optional<std::size_t> retries = service().config().retries;
     const Duration limit = service().connect_timeout();
     return (!retries || failed().size() <= *retries) &&
            (limit == Duration{0} || age_without_waiting() / 2 < limit);
@@ -197,7 +197,8 @@ bool Session::may_try_another() const noexcept {
 
 Next Session::wait_for_room() noexcept {
     const ServiceSpec& spec = service().spec();
-    if (!spec.waiting_room->enter(waiter(), spec.queue)) return end(EndReason::backends_full);
+    if (!spec.waiting_room->enter(waiter(), spec.config->queue))
+        return end(EndReason::backends_full);
     phase_ = Phase::queued;
     rare().queued_at = host_.reactor().now();
     static_cast<void>(has_waited_too_long());  // starts the timer
@@ -229,7 +230,7 @@ Next Session::wait_on() noexcept {
 
 // Keeps the timer running for when it will have.
 bool Session::has_waited_too_long() noexcept {
-    const Duration limit = service().spec().queue_timeout;
+    const Duration limit = service().config().queue_timeout;
     if (limit == Duration{0}) return false;
     const Duration waited = host_.reactor().now() - rare().queued_at;
     if (waited >= limit) return true;
@@ -303,7 +304,7 @@ int Session::start_connecting(const Backend& backend) noexcept {
 int Session::prepare_socket(const Address& backend) noexcept {
     if (backend.is_unix()) return 0;
     const Fd& fd = duplex_.server.fd;
-    const SocketOptions& options = service().spec().socket;
+    const SocketOptions& options = service().config().socket;
     if (options.no_delay) set_no_delay(fd);
     if (const OptionFailure failure = set_route(fd, options, backend.family()))
         return failure.error;
@@ -342,7 +343,7 @@ Next Session::check_connection() noexcept {
 }
 
 Next Session::connected() noexcept {
-    if (service().spec().send_proxy != SendProxy::off) {
+    if (service().config().send_proxy != SendProxy::off) {
         if (const int error = send_header()) {
             attempt_failed(error);
             return connect_to_next();
@@ -363,9 +364,9 @@ Next Session::connected() noexcept {
 // Where the client has sent something already, the header waits for it, and both go in one segment.
 // Returns 0 or an errno.
 int Session::send_header() {
-    const ServiceSpec& spec = service().spec();
-    ProxyTlvs tlvs{.crc32c = spec.proxy_tlvs.crc32c, .unique_id = {}, .authority = {}};
-    if (spec.proxy_tlvs.unique_id) {
+    const ServiceConfig& config = service().config();
+    ProxyTlvs tlvs{.crc32c = config.proxy_tlvs.crc32c, .unique_id = {}, .authority = {}};
+    if (config.proxy_tlvs.unique_id) {
         Rare& own = rare();
         if (own.unique_id.empty()) {
             own.unique_id =
@@ -373,11 +374,11 @@ int Session::send_header() {
         }
         tlvs.unique_id = own.unique_id;
     }
-    if (spec.proxy_tlvs.authority && rare_) tlvs.authority = rare_->header.authority;
+    if (config.proxy_tlvs.authority && rare_) tlvs.authority = rare_->header.authority;
 
     std::array<std::byte, max_encoded_proxy_header> buffer;
     const std::size_t size =
-        encode_proxy_header(spec.send_proxy, client_, destination(), tlvs, buffer);
+        encode_proxy_header(config.send_proxy, client_, destination(), tlvs, buffer);
     const std::span<const std::byte> header = std::span{buffer}.first(size);
     const int fd = duplex_.server.fd.get();
     const bool more_follows = duplex_.client.watch.readable();
@@ -452,7 +453,7 @@ void Session::settle() noexcept {
 void Session::keep_server_alive() noexcept {
     if (!duplex_.server.fd.valid()) return;  // it broke, and the client is being flushed
     if (!backend_.get()->address().is_unix())
-        set_keepalive(duplex_.server.fd, service().spec().socket.keepalive);
+        set_keepalive(duplex_.server.fd, service().config().socket.keepalive);
 }
 
 void Session::provided() noexcept {
@@ -468,7 +469,7 @@ void Session::attempt_failed(int error) noexcept {
     Backend& backend = *backend_.get();
     if (is_peers_fault(error, backend.address().is_unix())) {
         const std::uint32_t failures = backend.count_failure();
-        const std::uint32_t limit = service().spec().eject_after;
+        const std::uint32_t limit = service().config().eject_after;
         // One that swallows connections is not to look as if nothing were known of it.
         if (error == ETIMEDOUT)
             backend.latency().observe(age() - connect_time_, host_.reactor().now());

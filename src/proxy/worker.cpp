@@ -160,8 +160,8 @@ Frontend* Worker::find_frontend(std::uint32_t id) noexcept {
 
 RelayContext& Worker::context_for(const ServiceSpec& spec) {
     RelayContext::Options options;
-    options.mode = spec.relay;
-    if (spec.pipe_bytes != 0) options.pipe_bytes = spec.pipe_bytes;
+    options.mode = spec.config->relay;
+    if (spec.config->pipe_bytes != 0) options.pipe_bytes = spec.config->pipe_bytes;
     options.on_splice_refused = shared_.on_splice_refused;
     for (const auto& context : contexts_) {
         if (context->mode() == options.mode && context->pipe_bytes() == options.pipe_bytes)
@@ -217,7 +217,7 @@ void Worker::post(std::function<void(Worker&)> fn) {
 // A place is one of the service's sessions and of the proxy's, whichever worker it will be on.
 bool Worker::take_place(Listener& listener) noexcept {
     Service& service = listener.frontend().service;
-    if (service.spec().over_limit == OverLimit::reset)
+    if (service.config().over_limit == OverLimit::reset)
         return take_descriptors();  // see on_accept()
     if (!enter(service)) return false;
     if (take_descriptors()) return true;
@@ -226,8 +226,8 @@ bool Worker::take_place(Listener& listener) noexcept {
 }
 
 void Worker::give_place_back(Listener& listener) noexcept {
-    const ServiceSpec& spec = listener.frontend().service.spec();
-    if (spec.over_limit == OverLimit::wait) spec.limits->undo();
+    const Service& service = listener.frontend().service;
+    if (service.config().over_limit == OverLimit::wait) service.spec().limits->undo();
     shared_.budget.return_session();
 }
 
@@ -262,10 +262,10 @@ void Worker::on_accept(Listener& listener, Fd client, const Address& peer) {
     last_served_ = &listener;
     accepted_.add();
     Frontend& frontend = listener.frontend();
-    const ServiceSpec& spec = frontend.service.spec();
+    const Service& service = frontend.service;
     // Who may wait has entered before.
-    const Admission verdict = spec.over_limit == OverLimit::reset
-                                  ? spec.limits->try_enter(reactor_.now())
+    const Admission verdict = service.config().over_limit == OverLimit::reset
+                                  ? service.spec().limits->try_enter(reactor_.now())
                                   : Admission::admitted;
     Worker& worker = choose_worker();
     worker.load_.fetch_add(1);

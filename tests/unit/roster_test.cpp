@@ -62,8 +62,8 @@ Roster::Draft go_over(Roster& roster, const Config& config) {
 }
 
 const ServiceSpec& spec_of(const Generation& generation, std::string_view name) {
-    const auto found = std::ranges::find_if(generation.services,
-                                            [&](const auto& spec) { return spec->name == name; });
+    const auto found = std::ranges::find_if(
+        generation.services, [&](const auto& spec) { return spec->config->name == name; });
     if (found == generation.services.end()) FAIL("there is no service " << name);
     return **found;
 }
@@ -141,21 +141,21 @@ TEST_CASE("roster: a draft says all of a service, and is nothing until it is com
     REQUIRE(draft.generation.services.size() == 1);
     const ServiceSpec& spec = *draft.generation.services[0];
     CHECK(spec.id != 0);
-    CHECK(spec.name == "db");
-    CHECK(spec.connect_timeout == 1s);
-    CHECK(spec.timeouts.idle == 2s);
-    CHECK(spec.timeouts.half_close == 3s);
-    CHECK(spec.relay == RelayMode::copy);
-    CHECK(spec.pipe_bytes == 65536);
-    CHECK(spec.socket == config.socket);
-    CHECK(spec.sources == config.sources);
+    CHECK(spec.config->name == "db");
+    CHECK(spec.config->connect_timeout == 1s);
+    CHECK(spec.config->idle_timeout == 2s);
+    CHECK(spec.config->half_close_timeout == 3s);
+    CHECK(spec.config->relay == RelayMode::copy);
+    CHECK(spec.config->pipe_bytes == 65536);
+    CHECK(spec.config->socket == config.socket);
+    CHECK(spec.config->sources == config.sources);
     CHECK(spec.access.admits(Address::parse("10.0.0.2:1")));
     CHECK_FALSE(spec.access.admits(Address::parse("10.0.0.1:1")));
     CHECK_FALSE(spec.access.admits(Address::parse("192.0.2.1:1")));
     CHECK(spec.access.trusted_proxies.contains(Address::parse("192.0.2.1:1")));
-    CHECK(spec.accept_proxy == AcceptProxy::any);
-    CHECK(spec.send_proxy == SendProxy::v2);
-    CHECK(spec.proxy_tlvs == config.proxy_tlvs);
+    CHECK(spec.config->accept_proxy == AcceptProxy::any);
+    CHECK(spec.config->send_proxy == SendProxy::v2);
+    CHECK(spec.config->proxy_tlvs == config.proxy_tlvs);
     CHECK(spec.source_limits == nullptr);
     // One without a weight has an index, and takes no sessions.
     CHECK(spec.index_end == 2);
@@ -217,7 +217,7 @@ TEST_CASE("roster: what stays keeps its identity", "[proxy][roster]") {
     changed.services[0].backlog = 9;
     const Roster::Draft draft = go_over(roster, changed);
     CHECK(spec_of(roster, "db").id == service_id);
-    CHECK(spec_of(roster, "db").timeouts.idle == 5min);
+    CHECK(spec_of(roster, "db").config->idle_timeout == 5min);
     CHECK(roster.generation().frontends.at(0).id == frontend.id);
     CHECK(roster.generation().frontends[0].socket == frontend.socket);
     CHECK(roster.generation().frontends[0].options.backlog == 9);
