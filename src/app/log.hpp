@@ -1,37 +1,57 @@
 #pragma once
 
+#include "app/log_writer.hpp"
+#include "control/reloader.hpp"
 #include "control/settings.hpp"
 #include "eplb/proxy.hpp"
 
-#include <memory>
+#include <atomic>
+#include <mutex>
 #include <string>
 #include <string_view>
 
 namespace eplb::app {
 
-/// Writes what the proxy tells to standard error or a file, one line an event, from a thread of its
-/// own: a reader of the log who is slow, or dead, never holds the reactor up. What does not fit into
-/// the queue is dropped, oldest first, and counted. Any thread may tell.
+/// Writes what the proxy tells to standard error or a file, one line an event, through a LogWriter: it
+/// never holds a reactor up. Any thread may tell.
 class Log final : public ProxyObserver {
 public:
     /// Throws std::runtime_error when the file cannot be opened.
     explicit Log(const control::LogValues& values);
-    ~Log() override;
 
-    /// Goes on with other values, and opens the file anew; what was told before is written as it
-    /// would have been. Throws std::runtime_error, and goes on as before, when it cannot be opened.
-    void reconfigure(const control::LogValues& values);
+    /// Why nothing is written yet, or nothing.
+    [[nodiscard]] const std::string& problem() const noexcept { return writer_.problem(); }
+
+    /// Opens the file of other values, or the same one anew, and waits for that, two seconds at most: not
+    /// for a reactor's thread. Going over is for one, and cheap. Throws std::runtime_error when another
+    /// file cannot be opened; if it is the same one, or takes longer, the log of before goes on, with a
+    /// problem.
+    [[nodiscard]] control::NewLog prepare(const control::LogValues& values);
+
+    /// Opens the file anew, which may have been moved away; what fails is told. Waits for nothing.
+    void reopen() noexcept;
 
     void on_event(LogLevel level, std::string_view message) noexcept override;
     void on_session_start(const SessionStart& start) noexcept override;
     void on_session_end(const SessionSummary& summary) noexcept override;
 
-    /// Waits for the queue to be written, a second at most, and says whether it was.
-    [[nodiscard]] bool finish() noexcept;
+    /// LogWriter::finish().
+    [[nodiscard]] bool finish() noexcept { return writer_.finish(); }
 
 private:
-    class Impl;
-    std::unique_ptr<Impl> impl_;
+    [[nodiscard]] bool wants(LogLevel level) const noexcept {
+        return level >= level_.load(std::memory_order_relaxed);
+    }
+    void take(const control::LogValues& values) noexcept;
+    template <class Make>
+    void write(LogLevel level, control::LogFormat format, Make make) noexcept;
+
+    LogWriter writer_;
+    std::atomic<LogLevel> level_{LogLevel::info};
+    std::atomic<control::LogFormat> format_{control::LogFormat::text};
+    std::atomic<control::SessionLog> sessions_{control::SessionLog::close};
+    std::mutex mutex_;
+    std::string file_;  // guarded by it
 };
 
 /// What a session looks like in the log; without time and level.

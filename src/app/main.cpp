@@ -1,5 +1,6 @@
 #include "app/command_line.hpp"
 #include "app/log.hpp"
+#include "app/log_target.hpp"
 #include "app/reload_command.hpp"
 #include "base/duration.hpp"
 #include "base/size.hpp"
@@ -157,6 +158,8 @@ int serve(const CommandLine& options, control::ResolvedSettings resolved,
         return values;
     };
     Log log{log_values(resolved.settings.log.values)};
+    if (!log.problem().empty())
+        tell_standard_error(fmt::format("eplb: {}; its lines wait\n", log.problem()));
     std::unique_ptr<control::Names> names =
         control::make_names(reactor, resolved.settings.dns.values, log);
     bool stopped_early = false;
@@ -175,14 +178,15 @@ int serve(const CommandLine& options, control::ResolvedSettings resolved,
     for (const control::Diagnostic& warning : lookups.sorted())
         log.on_event(LogLevel::warning, warning.message);
     Proxy proxy{reactor, resolved.config, log};
-    control::Reloader reloader{
-        reactor,
-        proxy,
-        log,
-        options.source,
-        std::move(resolved),
-        std::move(names),
-        {.on_log = [&](const control::LogValues& values) { log.reconfigure(log_values(values)); }}};
+    control::Reloader reloader{reactor,
+                               proxy,
+                               log,
+                               options.source,
+                               std::move(resolved),
+                               std::move(names),
+                               {.prepare_log = [&](const control::LogValues& values) {
+                                   return log.prepare(log_values(values));
+                               }}};
 
     const std::unique_ptr<control::ControlServer> control_server = open_control(
         reactor, reloader, reloader.running().settings.process.values.control, options.source);
@@ -215,18 +219,11 @@ int serve(const CommandLine& options, control::ResolvedSettings resolved,
         request.strict = options.strict;
         reloader.request(std::move(request));
     };
-    const auto reopen_log = [&] {
-        try {
-            log.reconfigure(log_values(reloader.running().settings.log.values));
-        } catch (const std::exception& error) {
-            log.on_event(LogLevel::error, error.what());
-        }
-    };
     on_signal = [&](int signal) {
         if (signal == SIGHUP) {
             reload();
         } else if (signal == SIGUSR1) {
-            reopen_log();
+            log.reopen();
         } else {
             stop(signal);
         }

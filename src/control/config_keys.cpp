@@ -78,7 +78,9 @@ KeyTable<LogValues> make_log_keys() {
             "file", text_codec("a file name, or \"-\" for standard error"),
             [](auto& v) -> auto& { return v.file; }, "",
             "Where lines are appended; `-` is standard error. It is opened anew at every reload "
-            "and on SIGUSR1, so logrotate can move it away."),
+            "and on SIGUSR1, so logrotate can move it away. Nothing waits for who reads it: of a "
+            "FIFO, or of standard error, up to a mebibyte waits in memory; what is beyond that, or "
+            "what a full disk does not take, is lost, and the log says how many lines."),
         key<V>(
             "sessions",
             choice_codec<SessionLog>({{"off", SessionLog::off},

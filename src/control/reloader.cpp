@@ -1,30 +1,19 @@
 #include "control/reloader.hpp"
 
+#include "base/describe.hpp"
+#include "base/threads.hpp"
 #include "control/config_text.hpp"
 #include "eplb/reactor.hpp"
 
 #include <algorithm>
-#include <csignal>
 #include <exception>
 #include <fmt/format.h>
-#include <pthread.h>
 #include <ranges>
 #include <string_view>
 #include <utility>
 
 namespace eplb::control {
 namespace {
-
-// The thread is none that signals are for.
-std::thread start_without_signals(std::function<void()> run) {
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    std::thread thread{std::move(run)};
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    return thread;
-}
 
 std::string joined(const std::vector<std::string>& lines) {
     std::string text;
@@ -40,6 +29,8 @@ struct Reloader::Loaded {
     ResolvedSettings wanted;
     std::string report;  // what the diagnostics say
     bool usable = false;
+    Outcome::Kind kind = Outcome::Kind::invalid;  // if it is not usable
+    NewLog log;
 };
 
 Reloader::Reloader(Reactor& reactor, Proxy& proxy, ProxyObserver& observer, ConfigSource source,
@@ -83,7 +74,7 @@ void Reloader::read_file() {
     loaded->source = source_;
     loaded->source.may_lack_backends = true;  // the plan judges that
     if (request.file) loaded->source.file = request.file;
-    auto read = [this, strict = request.strict, loaded, alive = std::weak_ptr<bool>{alive_}] {
+    auto read = [this, request, loaded, alive = std::weak_ptr<bool>{alive_}] {
         try {
             LoadedConfig& file = loaded->file;
             file = load_config(loaded->source);
@@ -91,10 +82,12 @@ void Reloader::read_file() {
                 loaded->wanted.config = resolve(file.settings, file.diagnostics);
             loaded->report = file.report(loaded->source);
             loaded->usable =
-                !file.diagnostics.has_errors() && !(strict && !file.diagnostics.empty());
+                !file.diagnostics.has_errors() && !(request.strict && !file.diagnostics.empty());
             loaded->wanted.settings = file.settings;
+            if (loaded->usable && !request.dry_run) prepare_log(*loaded);
         } catch (const std::exception& error) {
-            loaded->report = fmt::format("{}\n", error.what());
+            loaded->report = fmt::format("{}\n", describe(error));
+            loaded->usable = false;
         }
         reactor_.post([this, loaded, alive] {
             if (!alive.expired()) on_loaded(loaded);
@@ -108,11 +101,22 @@ void Reloader::read_file() {
     }
 }
 
+void Reloader::prepare_log(Loaded& loaded) const {
+    if (!hooks_.prepare_log) return;
+    try {
+        loaded.log = hooks_.prepare_log(loaded.wanted.settings.log.values);
+    } catch (const std::exception& error) {
+        loaded.kind = Outcome::Kind::failed;
+        loaded.report += fmt::format("{}\n", describe(error));
+        loaded.usable = false;
+    }
+}
+
 // Other servers may be asked from now on, or the system has others: so the names of every
 // configuration are its own, which take over what is known.
 void Reloader::on_loaded(const std::shared_ptr<Loaded>& loaded) {
     reading_now_ = false;
-    if (!loaded->usable) return finish({Outcome::Kind::invalid, loaded->report});
+    if (!loaded->usable) return finish({loaded->kind, loaded->report});
     if (stopped_) return finish({Outcome::Kind::failed, "it is stopping\n"});
     try {
         const Settings& settings = loaded->wanted.settings;
@@ -180,16 +184,16 @@ bool Reloader::lacked_before(const std::string& service, const Loaded& loaded) c
 void Reloader::go_over(const Loaded& loaded, Outcome outcome) {
     Config config = loaded.wanted.config;
     config.may_lack_backends = true;  // the plan has judged that
+    if (!loaded.log.problem.empty()) outcome.report += loaded.log.problem + '\n';
     try {
-        change_log(loaded.wanted.settings.log.values);
         proxy_.apply(config, [this, outcome = std::move(outcome), alive = std::weak_ptr{alive_}] {
             if (!alive.expired()) finish(outcome);
         });
+        if (loaded.log.go_over) loaded.log.go_over();
         running_ = loaded.wanted;
         names_ = std::move(candidate_);
         keep_names();
     } catch (const std::exception& error) {
-        change_log_back();
         finish({Outcome::Kind::failed, fmt::format("{}\n", error.what())});
     }
 }
@@ -234,19 +238,6 @@ void Reloader::end_turn() {
     pending_.pop_front();
     busy_ = false;
     begin_next();
-}
-
-void Reloader::change_log(const LogValues& values) {
-    if (hooks_.on_log) hooks_.on_log(values);
-}
-
-void Reloader::change_log_back() noexcept {
-    try {
-        change_log(running_.settings.log.values);
-    } catch (const std::exception&) {
-        // Its file cannot be opened any more: it goes on as it is.
-        return;
-    }
 }
 
 void Reloader::finish(const Outcome& outcome) {

@@ -20,6 +20,12 @@ class Reactor;
 
 namespace eplb::control {
 
+/// A log that is open, or being opened, and not written to yet.
+struct NewLog {
+    std::function<void()> go_over;  ///< from now on it is; cannot fail
+    std::string problem;            ///< what is to be known: it may not be what was asked for
+};
+
 /// Reads the configuration anew while the proxy runs, says what that would change, and goes over to
 /// it. What cannot be used changes nothing, and what served before goes on serving.
 ///
@@ -52,8 +58,9 @@ public:
     using Done = std::function<void(const Outcome&)>;
 
     struct Hooks {
-        /// The log has other values, or is to be opened anew. May throw: then nothing is changed.
-        std::function<void(const LogValues&)> on_log;
+        /// The log may have other values, and is to be opened anew. Called on the thread that reads, and
+        /// may take its time. May throw: then nothing is changed.
+        std::function<NewLog(const LogValues&)> prepare_log;
     };
 
     /// `names`: what `running` was made with.
@@ -84,6 +91,7 @@ private:
 
     void begin_next();
     void read_file();
+    void prepare_log(Loaded& loaded) const;
     void on_loaded(const std::shared_ptr<Loaded>& loaded);
     void on_learnt(Loaded& loaded);
     [[nodiscard]] Outcome judge(const Loaded& loaded, ReloadPlan& plan) const;
@@ -93,8 +101,6 @@ private:
     void on_names_changed();
     void go_over_to_names();
     void end_turn();
-    void change_log(const LogValues& values);
-    void change_log_back() noexcept;
     void finish(const Outcome& outcome);
     void log(const Outcome& outcome) const;
 

@@ -745,13 +745,15 @@ class Eplb:
         return int(re.search(which + r":\s*(\d+)", pathlib.Path(f"/proc/{self.pid}/status").read_text())[1]) << 10
 
     @contextlib.contextmanager
-    def inject(self, *rules):
+    def inject(self, *rules, path=None):
         """Makes system calls fail, e.g. "accept4:error=EMFILE:when=1..3" (strace(1)); a name alone is only
-        recorded. Yields a Trace."""
+        recorded. With `path`, those that name it. Yields a Trace."""
         assert self.starving or not any(rule.startswith("pipe2:") for rule in rules)
         output = tempfile.NamedTemporaryFile(prefix="eplb-strace-")
         calls = ",".join(rule.split(":")[0] for rule in rules)
         options = itertools.chain.from_iterable(("-e", f"inject={rule}") for rule in rules if ":" in rule)
+        if path:
+            options = [*options, "-P", str(path)]
         strace = subprocess.Popen(
             ["strace", "-f", "-qq", "-o", output.name, "-e", f"trace={calls}", *options, "-p", str(self.pid)]
         )
@@ -764,7 +766,10 @@ class Eplb:
             )
             yield trace
         finally:
-            strace.terminate()  # detaches
+            if path:
+                strace.kill()  # it would go on waiting for a call that it delays, and keep a process from its end
+            else:
+                strace.terminate()  # detaches
             strace.wait(GUARD)
             trace.close()
             output.close()
