@@ -16,9 +16,9 @@ struct Frontend {
     Service& service;
     Address address;
     std::size_t sessions = 0;
-    bool removed = false;  ///< from the configuration
-    /// No further client can be on its way to it: it goes when its last session does.
-    bool may_be_forgotten = false;
+    /// From the configuration, and no further client can be on its way to it: it goes when its last
+    /// session does.
+    bool removed = false;
 };
 
 }  // namespace eplb

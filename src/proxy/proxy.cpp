@@ -7,6 +7,7 @@
 #include "proxy/listener_conflicts.hpp"
 #include "proxy/observer_gate.hpp"
 #include "proxy/retirement.hpp"
+#include "proxy/rollout.hpp"
 #include "proxy/roster.hpp"
 #include "proxy/shortage_report.hpp"
 #include "proxy/supervisor.hpp"
@@ -63,9 +64,9 @@ public:
         try {
             Opened opened = open_sockets(draft);
             roster_.commit(draft);
-            on_every_worker([&](Worker& worker) { worker.apply(roster_.generation()); });
+            on_every_worker([&](Worker& worker) { worker.learn(roster_.generation()); });
             supervisor_->supervise(roster_.members());
-            for (NewListener& listener : opened) {
+            for (Rollout::NewListener& listener : opened) {
                 for (std::size_t i = 0; i < listener.sockets.size(); ++i) {
                     on_worker(i, [&](Worker& worker) {
                         worker.add_listener(listener.frontend, std::move(listener.sockets[i]));
@@ -84,6 +85,7 @@ public:
     /// ask is still there.
     void end() noexcept {
         stopping_ = true;
+        cancel_rollout();
         drain_.reset();
         retirements_.clear();
         stop_workers();
@@ -112,12 +114,12 @@ public:
         applying_ = true;  // what makes the balancers may not call us either
         Limits limits;
         std::shared_ptr<Roster::Draft> draft;
-        std::shared_ptr<Opened> opened;
+        Opened opened;
         try {
             limits = limits_of(config, workers_.size());
             draft = std::make_shared<Roster::Draft>(roster_.draft(config, workers_.size()));
             reject_what_takes_a_restart(*draft);
-            opened = std::make_shared<Opened>(open_sockets(*draft));
+            opened = open_sockets(*draft);
         } catch (...) {
             applying_ = false;
             throw;
@@ -126,22 +128,10 @@ public:
         limits_ = limits;
         budget_.set_limits(limits.descriptors, limits.sessions);
         roster_.commit(*draft);
-        auto generation = std::make_shared<const Generation>(draft->generation);
-        // Every worker knows a frontend before any of them accepts for it: what one accepts may be
-        // for another.
-        broadcast([generation](Worker& worker) { worker.apply(*generation); },
-                  [this, draft, opened, on_applied = std::move(on_applied)] {
-                      // Not before: what is known of a backend that is gone is forgotten.
-                      supervisor_->supervise(roster_.members());
-                      add_listeners(*opened, [this, draft, on_applied] {
-                          retire_removed(*draft);
-                          applying_ = false;
-                          if (!on_applied) return;
-                          first_->post([this, on_applied](Worker&) {
-                              if (!abandoned_) on_applied();
-                          });
-                      });
-                  });
+        rollout_ = std::make_shared<Rollout>(Rollout::Crew{reactor_, *first_, threads_, observer_},
+                                             Rollout::Plan{draft->generation, std::move(opened)});
+        rollout_->begin(
+            [this, draft, on_applied = std::move(on_applied)] { rolled_out(*draft, on_applied); });
     }
 
     [[nodiscard]] const Config& config() const noexcept { return roster_.config(); }
@@ -199,7 +189,7 @@ public:
         }
         first_->reset_sessions();
         for (const auto& thread : threads_) {
-            thread->worker().post([](Worker& worker) { worker.reset_sessions(); });
+            thread->post([](Worker& worker) { worker.reset_sessions(); });
         }
     }
 
@@ -236,11 +226,7 @@ public:
     }
 
 private:
-    struct NewListener {
-        FrontendSpec frontend;
-        std::vector<Fd> sockets;  // one for each worker that is to have one, from the first
-    };
-    using Opened = std::vector<NewListener>;
+    using Opened = std::vector<Rollout::NewListener>;
 
     // --- workers
 
@@ -260,7 +246,7 @@ private:
         if (threads_.empty()) return then();
         auto left = std::make_shared<std::size_t>(threads_.size());
         for (const auto& thread : threads_) {
-            thread->worker().post([this, fn, then, left](Worker& worker) {
+            thread->post([this, fn, then, left](Worker& worker) {
                 fn(worker);
                 first_->post([then, left](Worker&) {
                     if (--*left == 0) then();
@@ -271,6 +257,7 @@ private:
 
     // The first one goes on, and knows of no other.
     void part_from_threads() noexcept {
+        cancel_rollout();
         first_->set_peers({});
         stopping_ = true;
         for (const auto& thread : threads_) {
@@ -340,41 +327,31 @@ private:
         return sockets;
     }
 
-    void add_listeners(Opened& opened, const std::function<void()>& then) {
-        if (draining_) return then();  // their sockets go with `opened`
-        // Each worker takes its own out of it.
-        auto shared = std::make_shared<Opened>(std::move(opened));
-        broadcast(
-            [this, shared](Worker& worker) {
-                const std::size_t own = worker.index();
-                for (NewListener& listener : *shared) {
-                    if (own < listener.sockets.size())
-                        add_listener(worker, listener.frontend, std::move(listener.sockets[own]));
-                }
-            },
-            then);
+    // --- going over
+
+    // Every worker works by the new configuration.
+    void rolled_out(const Roster::Draft& draft, const std::function<void()>& on_applied) {
+        rollout_.reset();
+        // Not before: what is known of a backend that is gone is forgotten, and until now clients
+        // may have been sent to it.
+        supervisor_->supervise(roster_.members());
+        retire_removed(draft);
+        applying_ = false;
+        if (on_applied) {
+            first_->post([this, on_applied](Worker&) {
+                if (!abandoned_) on_applied();
+            });
+        }
+        if (std::exchange(close_when_rolled_out_, false)) close_listeners();
     }
 
-    void add_listener(Worker& worker, const FrontendSpec& frontend, Fd socket) noexcept {
-        try {
-            worker.add_listener(frontend, std::move(socket));
-        } catch (const std::exception& error) {
-            observer_.on_event(
-                LogLevel::error,
-                fmt::format("cannot accept on {}: {}", frontend.address.to_string(), error.what()));
-        }
+    void cancel_rollout() noexcept {
+        if (const auto rollout = std::exchange(rollout_, nullptr)) rollout->cancel();
     }
 
     // --- what was removed
 
     void retire_removed(const Roster::Draft& draft) {
-        broadcast(
-            [](Worker& worker) {
-                worker.forget_removed();
-                worker.on_room();  // there may be more of it by now
-                worker.on_backend_room();
-            },
-            [] {});
         for (const auto& backend : draft.returned_backends) pardon(*backend);
         for (const auto& [backend, policy, timeout] : draft.removed_backends) {
             if (backend->active() == 0) continue;
@@ -466,7 +443,12 @@ private:
         if (std::exchange(reset_when_closed_, false)) reset_sessions();
     }
 
+    // In the middle of a rollout some worker may be about to open one.
     void close_listeners() {
+        if (rollout_) {
+            close_when_rolled_out_ = true;
+            return;
+        }
         broadcast([](Worker& worker) { worker.close_listeners(); }, [this] { on_closed(); });
     }
 
@@ -546,8 +528,10 @@ private:
     std::atomic<bool> refusal_told_{false};
     std::atomic<bool> stopping_{false};
 
-    // Of apply(): what was removed and has time left; whose sessions, if a backend's.
     bool applying_ = false;
+    std::shared_ptr<Rollout> rollout_;  // of apply(), while workers go over
+    bool close_when_rolled_out_ = false;
+    // What was removed and has time left; whose sessions, if a backend's.
     std::list<std::pair<const Backend*, std::unique_ptr<Retirement>>> retirements_;
 
     // Of a drain:

@@ -54,6 +54,10 @@ public:
     [[nodiscard]] const ServiceSpec& spec() const noexcept { return *spec_; }
     /// That of spec(), one pointer nearer: sessions ask for it all the time.
     [[nodiscard]] const ServiceConfig& config() const noexcept { return *config_; }
+    /// For who may outlive it.
+    [[nodiscard]] const std::shared_ptr<const ServiceSpec>& share_spec() const noexcept {
+        return spec_;
+    }
     /// An id that no other session of any eplb has: 32 hexadecimal digits.
     [[nodiscard]] std::string make_unique_id();
     /// Where the next connection to a backend of this family is to come from; nullptr: as routed.

@@ -482,7 +482,8 @@ void Session::attempt_failed(int error) noexcept {
 }
 
 Next Session::give_up() noexcept {
-    if (failed().empty()) return end(EndReason::no_backend);
+    if (failed().empty())
+        return end(service().removed() ? EndReason::removed : EndReason::no_backend);
     return end(reason_of(failed().back()), failed().back().error);
 }
 

@@ -4,7 +4,6 @@
 #include "eplb/reactor.hpp"
 
 #include <algorithm>
-#include <cassert>
 #include <cerrno>
 #include <utility>
 
@@ -23,10 +22,13 @@ constexpr int inspected_per_turn = 64;
 // Of listeners that wait for a service's rate.
 constexpr Duration longest_pause = std::chrono::seconds{1};
 
+}  // namespace
+
 // A client on its way to another worker. Should that one be gone before it looks, the client is
 // reset, as all of its clients are.
-struct Parcel {
-    explicit Parcel(Fd client) noexcept : socket{std::move(client)} {}
+struct Worker::Parcel {
+    Parcel(Fd client, const Frontend& frontend) noexcept
+        : socket{std::move(client)}, spec{frontend.service.share_spec()} {}
     ~Parcel() {
         if (socket.valid()) sys::reset_on_close(socket.get());
     }
@@ -34,9 +36,8 @@ struct Parcel {
     Parcel& operator=(const Parcel&) = delete;
 
     Fd socket;
+    std::shared_ptr<const ServiceSpec> spec;  // of the service that it was accepted for
 };
-
-}  // namespace
 
 Worker::Worker(Reactor& reactor, std::size_t index, const Shared& shared)
     : reactor_{reactor}, index_{index}, shared_{shared}, self_{std::make_shared<Worker*>(this)} {}
@@ -52,13 +53,12 @@ Worker::~Worker() {
 
 // --- what it works by
 
-void Worker::apply(const Generation& generation) {
-    apply_services(generation);
-    apply_frontends(generation);
-    apply_listeners(generation);
+void Worker::learn(const Generation& generation) {
+    learn_services(generation);
+    learn_frontends(generation);
 }
 
-void Worker::apply_services(const Generation& generation) {
+void Worker::learn_services(const Generation& generation) {
     for (const auto& spec : generation.services) {
         RelayContext& context = context_for(*spec);
         if (Service* const service = find_service(spec->id)) {
@@ -66,11 +66,6 @@ void Worker::apply_services(const Generation& generation) {
         } else {
             services_.push_back(std::make_unique<Service>(spec, index_, context));
         }
-    }
-    for (const auto& service : services_) {
-        const bool stays = std::ranges::any_of(
-            generation.services, [&](const auto& spec) { return spec->id == service->id(); });
-        if (!stays) service->remove();
     }
     inspector_.set_interval(inspection_interval());
 }
@@ -85,20 +80,15 @@ void Worker::wake_sessions(const Service& service) noexcept {
     }
 }
 
-void Worker::apply_frontends(const Generation& generation) {
+void Worker::learn_frontends(const Generation& generation) {
     for (const FrontendSpec& spec : generation.frontends) {
         if (find_frontend(spec.id) != nullptr) continue;
         frontends_.push_back(std::make_unique<Frontend>(Frontend{
             .id = spec.id, .service = *find_service(spec.service), .address = spec.address}));
     }
-    for (const auto& frontend : frontends_) {
-        frontend->removed =
-            std::ranges::none_of(generation.frontends,
-                                 [&](const FrontendSpec& spec) { return spec.id == frontend->id; });
-    }
 }
 
-void Worker::apply_listeners(const Generation& generation) {
+void Worker::switch_over(const Generation& generation) {
     const auto spec_of = [&](const std::unique_ptr<Listener>& listener) {
         return std::ranges::find(generation.frontends, listener->id(), &FrontendSpec::socket);
     };
@@ -129,14 +119,23 @@ void Worker::add_listener(const FrontendSpec& frontend, Fd socket) {
             .give_place_back = [this](Listener& listener) { give_place_back(listener); }}));
 }
 
-void Worker::forget_removed() noexcept {
-    for (const auto& frontend : frontends_) frontend->may_be_forgotten |= frontend->removed;
+void Worker::forget_all_but(const Generation& generation) noexcept {
+    for (const auto& service : services_) {
+        const bool stays = std::ranges::any_of(
+            generation.services, [&](const auto& spec) { return spec->id == service->id(); });
+        if (!stays) service->remove();
+    }
+    for (const auto& frontend : frontends_) {
+        frontend->removed =
+            std::ranges::none_of(generation.frontends,
+                                 [&](const FrontendSpec& spec) { return spec.id == frontend->id; });
+    }
     forget_unused();
 }
 
 void Worker::forget_unused() noexcept {
     std::erase_if(frontends_, [](const std::unique_ptr<Frontend>& frontend) {
-        return frontend->may_be_forgotten && frontend->sessions == 0;
+        return frontend->removed && frontend->sessions == 0;
     });
     std::erase_if(services_, [&](const std::unique_ptr<Service>& service) {
         return service->removed() &&
@@ -289,18 +288,40 @@ Worker& Worker::choose_worker() noexcept {
 void Worker::hand_over(Worker& to, const Frontend& frontend, Fd client, const Address& peer,
                        Admission verdict) {
     // Shared only because std::function wants to be copied.
-    const auto parcel = std::make_shared<Parcel>(std::move(client));
+    const auto parcel = std::make_shared<Parcel>(std::move(client), frontend);
     to.post([id = frontend.id, parcel, peer, verdict](Worker& worker) {
-        worker.receive(id, std::move(parcel->socket), peer, verdict);
+        worker.receive(id, *parcel, peer, verdict);
     });
 }
 
 // Every worker knows a frontend before the first one accepts for it, and forgets it after the last
-// one does.
-void Worker::receive(std::uint32_t frontend, Fd client, const Address& peer, Admission verdict) {
+// one does. That is a promise of many threads, so whoever breaks it costs a client and no more.
+void Worker::receive(std::uint32_t frontend, Parcel& parcel, const Address& peer,
+                     Admission verdict) {
     Frontend* const own = find_frontend(frontend);
-    assert(own != nullptr);
-    start_session(*own, std::move(client), peer, verdict);
+    if (own == nullptr) return turn_away(parcel, peer, verdict);
+    start_session(*own, std::move(parcel.socket), peer, verdict);
+}
+
+// As the end of a session would be, without one.
+void Worker::turn_away(Parcel& parcel, const Address& peer, Admission verdict) noexcept {
+    static const std::vector<FailedAttempt> no_attempts;
+    sockaddr_storage raw{};
+    socklen_t length = sizeof raw;
+    Address listener;
+    if (sys::local_address(parcel.socket.get(), raw, length) == 0)
+        listener = Address::from(raw, length);
+    sys::reset_on_close(parcel.socket.get());
+    parcel.socket.reset();
+    on_session_end({.client = peer,
+                    .service = parcel.spec->config->name,
+                    .listener = listener,
+                    .failed_attempts = no_attempts,
+                    .reason = EndReason::removed,
+                    .problem = {},
+                    .unique_id = {}});
+    if (verdict == Admission::admitted) parcel.spec->limits->leave();
+    count_out();
 }
 
 void Worker::start_session(Frontend& frontend, Fd client, const Address& peer, Admission verdict) {
@@ -399,7 +420,11 @@ void Worker::destroy(Session& session) noexcept {
     memory_.destroy(session);
     if (admitted) frontend.service.spec().limits->leave();
     if (!frontend.service.spec().waiting_room->empty()) call_first(frontend.service);
-    if (--frontend.sessions == 0 && frontend.may_be_forgotten) forget_unused();
+    if (--frontend.sessions == 0 && frontend.removed) forget_unused();
+    count_out();
+}
+
+void Worker::count_out() noexcept {
     load_.fetch_sub(1);
     shared_.budget.return_session();
     on_room();

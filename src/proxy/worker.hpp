@@ -63,15 +63,20 @@ public:
     [[nodiscard]] std::size_t index() const noexcept { return index_; }
     /// All workers of the proxy, this one too; they outlive the last client that it accepts.
     void set_peers(std::span<Worker* const> peers) noexcept { peers_ = peers; }
-    /// Works by `generation` from now on. What is not in it gets no clients any more: the backlogs of
-    /// its listening sockets are accepted, and they are closed.
-    void apply(const Generation& generation);
+    // What a Rollout is made of. Whatever threw may be called again.
+
+    /// Knows what is in `generation`, besides what it knew; services that stay go on by it.
+    void learn(const Generation& generation);
+    /// Its listening sockets serve the frontends that they have in `generation`, which every worker
+    /// has learnt; the backlogs of those that are not in it are accepted, and they are closed.
+    void switch_over(const Generation& generation);
     /// Accepts from `socket`, which listens on the address of a frontend of the generation. Throws
     /// std::system_error.
     void add_listener(const FrontendSpec& frontend, Fd socket);
-    /// Forgets what was removed and has no sessions. No socket that another worker accepted for it
-    /// may be on its way.
-    void forget_removed() noexcept;
+    /// What is not in `generation` gets no backend any more, and goes with its last session. No
+    /// worker accepts for it, nor may a socket that one accepted be on its way.
+    void forget_all_but(const Generation& generation) noexcept;
+
     /// Accepts what waits in the backlogs, and closes the listening sockets.
     void close_listeners();
     /// Ends every session with a reset, in the next turn.
@@ -118,8 +123,11 @@ private:
     [[nodiscard]] Worker& choose_worker() noexcept;
     void hand_over(Worker& to, const Frontend& frontend, Fd client, const Address& peer,
                    Admission verdict);
-    void receive(std::uint32_t frontend, Fd client, const Address& peer, Admission verdict);
+    struct Parcel;
+    void receive(std::uint32_t frontend, Parcel& parcel, const Address& peer, Admission verdict);
+    void turn_away(Parcel& parcel, const Address& peer, Admission verdict) noexcept;
     void start_session(Frontend& frontend, Fd client, const Address& peer, Admission verdict);
+    void count_out() noexcept;
     void add_young(Session& session) noexcept;
     void on_accept_shortage(Listener& listener, int error);
     void pause_listeners() noexcept;
@@ -129,10 +137,9 @@ private:
     [[nodiscard]] Service* find_service(std::uint32_t id) noexcept;
     [[nodiscard]] Frontend* find_frontend(std::uint32_t id) noexcept;
     void forget_unused() noexcept;
-    void apply_services(const Generation& generation);
+    void learn_services(const Generation& generation);
     void wake_sessions(const Service& service) noexcept;
-    void apply_frontends(const Generation& generation);
-    void apply_listeners(const Generation& generation);
+    void learn_frontends(const Generation& generation);
     [[nodiscard]] Duration inspection_interval() const noexcept;
     [[nodiscard]] RelayContext& context_for(const ServiceSpec& spec);
 

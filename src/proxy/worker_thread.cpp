@@ -1,5 +1,6 @@
 #include "proxy/worker_thread.hpp"
 
+#include "eplb/export.hpp"
 #include "eplb/reactor.hpp"
 
 #include <csignal>
@@ -8,6 +9,7 @@
 #include <future>
 #include <pthread.h>
 #include <system_error>
+#include <thread>
 #include <utility>
 
 namespace eplb {
@@ -34,7 +36,21 @@ private:
 
 }  // namespace
 
-WorkerThread::WorkerThread(std::size_t index, const Worker::Shared& shared, Duration busy_poll) {
+class EPLB_LOCAL WorkerThread::Impl {
+public:
+    Impl(std::size_t index, const Worker::Shared& shared, Duration busy_poll);
+    ~Impl();
+    Impl(const Impl&) = delete;
+    Impl& operator=(const Impl&) = delete;
+
+    [[nodiscard]] Worker& worker() noexcept { return *worker_; }
+
+private:
+    Worker* worker_ = nullptr;
+    std::thread thread_;
+};
+
+WorkerThread::Impl::Impl(std::size_t index, const Worker::Shared& shared, Duration busy_poll) {
     std::promise<void> ready;
     std::future<void> is_ready = ready.get_future();
     auto live = [this, index, &shared, busy_poll, ready = std::move(ready)]() mutable {
@@ -70,15 +86,23 @@ WorkerThread::WorkerThread(std::size_t index, const Worker::Shared& shared, Dura
     }
 }
 
-WorkerThread::~WorkerThread() {
+WorkerThread::Impl::~Impl() {
     // From within: a stop() from here might still be busy with a reactor that is gone already.
     worker_->post([](Worker& worker) { worker.reactor().stop(); });
     thread_.join();
 }
 
+WorkerThread::WorkerThread(std::size_t index, const Worker::Shared& shared, Duration busy_poll)
+    : impl_{std::make_unique<Impl>(index, shared, busy_poll)} {}
+WorkerThread::~WorkerThread() = default;
+
+Worker& WorkerThread::worker() noexcept { return impl_->worker(); }
+
+void WorkerThread::post(std::function<void(Worker&)> fn) { worker().post(std::move(fn)); }
+
 void WorkerThread::call(const std::function<void(Worker&)>& fn) {
     std::promise<void> done;
-    worker_->post([&](Worker& worker) {
+    post([&](Worker& worker) {
         try {
             fn(worker);
             done.set_value();

@@ -5,12 +5,15 @@
 
 #include <cstddef>
 #include <functional>
-#include <thread>
+#include <memory>
 
 namespace eplb {
 
 /// A thread with a reactor and a worker on it. All signals but those of faults are blocked there:
 /// they are for the threads that the process had before.
+///
+/// The only place where a proxy has to do with threads, and a seam at link time, as `sys` is: in the
+/// simulation its reactor is turned by whoever turns the others.
 class WorkerThread {
 public:
     /// Returns when the worker is there; throws what making it threw. `shared` outlives it.
@@ -22,13 +25,15 @@ public:
     WorkerThread& operator=(const WorkerThread&) = delete;
 
     /// For what any thread may do with it.
-    [[nodiscard]] Worker& worker() noexcept { return *worker_; }
+    [[nodiscard]] Worker& worker() noexcept;
+    /// Runs `fn` on the thread: as Worker::post().
+    void post(std::function<void(Worker&)> fn);
     /// Runs `fn` on the thread and waits for it; throws what it threw.
     void call(const std::function<void(Worker&)>& fn);
 
 private:
-    Worker* worker_ = nullptr;
-    std::thread thread_;
+    class Impl;
+    std::unique_ptr<Impl> impl_;
 };
 
 }  // namespace eplb

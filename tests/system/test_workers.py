@@ -4,11 +4,12 @@ import collections
 import os
 import pathlib
 import signal
+import threading
 import time
 
 import pytest
 
-from harness import Peer, drive, pattern, read_exactly, wait_until
+from harness import Peer, dial, drive, pattern, read_exactly, wait_until
 
 WORKERS = 3
 
@@ -34,6 +35,46 @@ def test_connections_are_spread_within_ten_percent_and_backends_evenly(lab):
     assert len(spread) == WORKERS
     assert all(abs(share - count / WORKERS) <= count / WORKERS / 10 for share in spread), spread
 
+
+@pytest.mark.quick
+def test_listeners_go_from_service_to_service_and_no_client_notices(lab):
+    """What one worker accepts may be for another, which has to know for which service."""
+    a, b = lab.greeter("a"), lab.greeter("b")
+    listen = [lab.reserve() for _ in range(3)]
+
+    def service(name, listeners, backend):
+        listeners = ", ".join(f'"{each}"' for each in listeners)
+        head = f'[[service]]\nname = "{name}"\nlisten = [{listeners}]\n'
+        return head + f'[[service.backend]]\naddress = "{backend.address}"\n'
+
+    def text(turn):
+        first, second = (listen[:2], listen[2:]) if turn % 2 else (listen[2:], listen[:2])
+        # The one keeps its name, the other one is new each time.
+        return "workers = 8\n" + service("kept", first, a) + service(f"turn-{turn}", second, b)
+
+    eplb = lab.configured(text(0), listen=listen)
+    stop, answers = threading.Event(), collections.Counter()
+
+    def come_again_and_again(number):
+        while not stop.is_set():
+            try:
+                with dial(listen[number % 3]) as client:
+                    answers[client.recv(1)] += 1
+            except OSError as error:
+                answers[str(error)] += 1
+
+    threads = [threading.Thread(target=come_again_and_again, args=(number,)) for number in range(12)]
+    for thread in threads:
+        thread.start()
+    try:
+        for turn in range(1, 30):
+            assert eplb.reload(text(turn))[-1] == "reloaded"
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    eplb.clients += sum(answers.values())
+    assert set(answers) == {b"a", b"b"}, answers
 
 @pytest.mark.quick
 def test_auto_is_a_worker_for_each_processor(lab):

@@ -447,7 +447,7 @@ TEST_CASE("queue: when its service is removed, who waits is reset", "[proxy][que
     f.proxy->apply(config);
     REQUIRE(f.loop.until([&] { return waits.over(); }));
     CHECK(waits.was_reset());
-    CHECK(reasons(f) == std::vector{EndReason::no_backend});
+    CHECK(reasons(f) == std::vector{EndReason::removed});
 }
 
 TEST_CASE("queue: sessions that wait are reset, drained and destroyed like all others",

@@ -1,7 +1,9 @@
 // Proxies with several workers: real threads, so nothing here counts turns.
 
+#include "proxy/worker.hpp"
 #include "eplb/proxy.hpp"
 #include "eplb/reactor.hpp"
+#include "proxy/roster.hpp"
 #include "support/catch.hpp"
 #include "support/net.hpp"
 #include "support/peer.hpp"
@@ -384,4 +386,52 @@ TEST_CASE("workers: signals of the process are not delivered to their threads",
 TEST_CASE("workers: none is a configuration that makes no sense", "[proxy][workers]") {
     Fixture f{0};
     CHECK_THROWS_AS(f.start(), std::invalid_argument);
+}
+
+// Two of them without threads, of which one never learns what the other one serves: what a rollout
+// does not let happen.
+TEST_CASE("workers: a client handed over under an id that nobody knows is reset and counted out",
+          "[proxy][workers]") {
+    Fixture f{1};
+    eplb::Roster roster;
+    const eplb::Roster::Draft draft = roster.draft(f.config, 2);
+    roster.commit(draft);
+    eplb::DescriptorBudget budget{100};
+    eplb::ShortageReport shortages{f.observer};
+    std::size_t gone = 0;
+    const eplb::Worker::Shared shared{.observer = f.observer,
+                                      .budget = budget,
+                                      .shortages = shortages,
+                                      .on_splice_refused = [](int) {},
+                                      .on_session_gone = [&] { ++gone; },
+                                      .on_backend_failing = [](const eplb::Backend&) {},
+                                      .on_backend_answering = [](const eplb::Backend&) {},
+                                      .on_pipes_in_the_way = [] {}};
+    eplb::Worker knows{f.reactor, 0, shared};
+    eplb::Worker does_not{f.reactor, 1, shared};
+    const std::vector<eplb::Worker*> peers{&knows, &does_not};
+    for (eplb::Worker* const worker : peers) worker->set_peers(peers);
+    knows.learn(draft.generation);
+    eplb::FrontendSpec frontend = draft.generation.frontends[0];
+    Fd socket = eplb::listen_on(any_port);
+    frontend.address = eplb::local_address(socket);
+    knows.add_listener(frontend, std::move(socket));
+
+    Peer& first = f.connect(frontend.address);
+    REQUIRE(f.loop.until([&] { return f.observer.starts() == 1; }));
+    const eplb::ServiceLimits& limits = *draft.generation.services[0]->limits;
+    for (std::size_t count = 1; count <= 3; ++count) {
+        Peer& second = f.connect(frontend.address);
+        REQUIRE(f.loop.until([&] { return second.over(); }));
+        CHECK(second.was_reset());
+        CHECK(f.observer.ends(EndReason::removed) == count);
+        CHECK(gone == count);
+        CHECK(does_not.load() == 0);
+        CHECK(budget.sessions() == 1);
+        CHECK(limits.sessions() == 1);
+    }
+    first.send("still here");
+    REQUIRE(f.loop.until([&] { return first.received() == "still here"; }));
+    CHECK(knows.load() == 1);
+    CHECK(knows.accepted() == 4);
 }

@@ -1,0 +1,224 @@
+#include "proxy/rollout.hpp"
+
+#include "eplb/reactor.hpp"
+#include "proxy/roster.hpp"
+#include "proxy/worker.hpp"
+#include "proxy/worker_thread.hpp"
+#include "support/catch.hpp"
+#include "support/net.hpp"
+#include "support/peer.hpp"
+#include "support/process.hpp"
+#include "support/recording_observer.hpp"
+
+#include <cstdint>
+#include <deque>
+#include <future>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+using namespace std::chrono_literals;
+using eplb::Address;
+using eplb::Backend;
+using eplb::Config;
+using eplb::Duration;
+using eplb::LogLevel;
+using eplb::Proxy;
+using eplb::Reactor;
+using eplb::ServiceConfig;
+using eplb::test::Loop;
+using eplb::test::Peer;
+using eplb::test::ScriptedBackend;
+
+namespace {
+
+const Address any_port = Address::parse("127.0.0.1:0");
+
+/// A policy that takes its time to learn of backends, on all threads but the one it was made on.
+class Slow final : public eplb::Balancer {
+public:
+    explicit Slow(std::shared_future<void> until) : until_{std::move(until)} {}
+    void prepare(std::span<Backend* const>) noexcept override {
+        if (std::this_thread::get_id() != maker_) until_.wait();
+    }
+    Backend* pick(const eplb::Candidates& candidates, const Address&,
+                  eplb::TimePoint) noexcept override {
+        return candidates.all().front();
+    }
+
+private:
+    std::shared_future<void> until_;
+    std::thread::id maker_ = std::this_thread::get_id();
+};
+
+/// By which service clients of which listener are served, on any thread.
+class Ledger final : public eplb::ProxyObserver {
+public:
+    void on_event(LogLevel, std::string_view) noexcept override {}
+    void on_session_start(const eplb::SessionStart& start) noexcept override {
+        const std::lock_guard lock{mutex_};
+        served_.emplace_back(start.listener, start.service);
+    }
+    void on_session_end(const eplb::SessionSummary& summary) noexcept override {
+        const std::lock_guard lock{mutex_};
+        reasons_.push_back(summary.reason);
+    }
+    [[nodiscard]] std::vector<std::pair<Address, std::string>> served() const {
+        const std::lock_guard lock{mutex_};
+        return served_;
+    }
+    [[nodiscard]] std::vector<eplb::EndReason> reasons() const {
+        const std::lock_guard lock{mutex_};
+        return reasons_;
+    }
+
+private:
+    mutable std::mutex mutex_;
+    std::vector<std::pair<Address, std::string>> served_;
+    std::vector<eplb::EndReason> reasons_;
+};
+
+ServiceConfig service(std::string name, const Address& listener, const ScriptedBackend& backend) {
+    ServiceConfig config;
+    config.name = std::move(name);
+    config.listen = {listener};
+    config.backends = {{backend.address(), "", 1}};
+    config.on_remove = eplb::OnRemove::keep;
+    return config;
+}
+
+/// Two workers, the second of which learns only when `learn` is set.
+class SlowLearner {
+public:
+    SlowLearner() {
+        loop.add(backend);
+        Config config;
+        config.workers = 2;
+        config.services = {service("old", any_port, backend),
+                           service("new", Address::parse("127.0.0.2:0"), backend)};
+        proxy = std::make_unique<Proxy>(reactor, config, ledger);
+        listener = proxy->listen_addresses().at(0);
+
+        Config changed = proxy->config();
+        std::swap(changed.services[0].listen, changed.services[1].listen);
+        changed.services[1].make_balancer = [until = learn.get_future().share()] {
+            return std::make_unique<Slow>(until);
+        };
+        proxy->apply(changed, [this] { applied = true; });
+    }
+
+    /// A client, until one is served by the thread that is not busy.
+    void connect_until_served() {
+        const std::size_t before = ledger.served().size();
+        REQUIRE(loop.until([&] {
+            if (ledger.served().size() > before) return true;
+            loop.add(clients.emplace_back(eplb::test::connect_to(listener)));
+            return false;
+        }));
+    }
+
+    Reactor reactor;
+    Ledger ledger;
+    Loop loop{reactor};
+    ScriptedBackend backend;
+    std::deque<Peer> clients;
+    std::unique_ptr<Proxy> proxy;
+    std::promise<void> learn;  // if it goes unset, nobody waits for it either
+    Address listener;
+    bool applied = false;
+};
+
+}  // namespace
+
+TEST_CASE("rollout: nobody serves what another worker has not learnt yet", "[proxy][rollout]") {
+    SlowLearner f;
+    f.connect_until_served();
+    CHECK_FALSE(f.applied);
+    for (const auto& [listener, service] : f.ledger.served()) CHECK(service == "old");
+    f.learn.set_value();
+    REQUIRE(f.loop.until([&] { return f.applied; }));
+    f.connect_until_served();
+    CHECK(f.ledger.served().back().second == "new");
+    // Whoever waited for the other one is served, too.
+    REQUIRE(f.loop.until([&] { return f.ledger.served().size() == f.clients.size(); }));
+    CHECK(f.ledger.reasons().empty());
+}
+
+TEST_CASE("rollout: a drain in the middle of one lets it come to its end", "[proxy][rollout]") {
+    SlowLearner f;
+    bool drained = false;
+    f.proxy->drain(Duration{0}, [&](std::size_t) { drained = true; });
+    f.connect_until_served();  // the listeners are not closed yet
+    f.learn.set_value();
+    REQUIRE(f.loop.until([&] { return f.applied; }));
+    for (Peer& client : f.clients) client.reset();
+    REQUIRE(f.loop.until([&] { return drained; }));
+    CHECK(f.proxy->active_sessions() == 0);
+    CHECK_FALSE(eplb::test::connect_to(f.listener).valid());
+}
+
+TEST_CASE("rollout: a proxy that is destroyed in the middle of one leaves nothing behind",
+          "[proxy][rollout]") {
+    const std::size_t before = eplb::test::open_descriptors();
+    {
+        SlowLearner f;
+        f.connect_until_served();
+        f.learn.set_value();
+        f.proxy.reset();
+        f.loop.turn();
+        CHECK_FALSE(f.applied);
+    }
+    CHECK(eplb::test::open_descriptors() == before);
+}
+
+TEST_CASE("rollout: a worker that could not do a step is asked again", "[proxy][rollout]") {
+    eplb::ManualClock clock;
+    Reactor reactor{clock};
+    eplb::test::RecordingObserver observer;
+    eplb::DescriptorBudget budget{100};
+    eplb::ShortageReport shortages{observer};
+    const eplb::Worker::Shared shared{.observer = observer,
+                                      .budget = budget,
+                                      .shortages = shortages,
+                                      .on_splice_refused = [](int) {},
+                                      .on_session_gone = [] {},
+                                      .on_backend_failing = [](const Backend&) {},
+                                      .on_backend_answering = [](const Backend&) {},
+                                      .on_pipes_in_the_way = [] {}};
+    eplb::Worker worker{reactor, 0, shared};
+    const ScriptedBackend backend;
+    Config config;
+    config.services = {service("a service", any_port, backend)};
+    const eplb::Roster roster;
+    eplb::Generation generation = roster.draft(config).generation;
+    const auto spec = std::make_shared<eplb::ServiceSpec>(*generation.services[0]);
+    const std::size_t index_end = std::exchange(spec->index_end, SIZE_MAX);  // no memory for that
+    generation.services[0] = spec;
+
+    const std::vector<std::unique_ptr<eplb::WorkerThread>> nobody_else;
+    const auto rollout =
+        std::make_shared<eplb::Rollout>(eplb::Rollout::Crew{reactor, worker, nobody_else, observer},
+                                        eplb::Rollout::Plan{generation, {}});
+    int done = 0;
+    rollout->begin([&] { ++done; });
+    for (int i = 0; i < 3; ++i) {
+        clock.advance(eplb::Rollout::retry_delay);
+        reactor.run_once(0ms);
+    }
+    CHECK(done == 0);
+    REQUIRE(observer.events.size() == 1);  // told once
+    CHECK(observer.events[0].level == LogLevel::warning);
+    CHECK(observer.events[0].message.find("worker 1 cannot go over") == 0);
+
+    spec->index_end = index_end;
+    reactor.run_once(0ms);
+    CHECK(done == 0);  // not before it is time
+    clock.advance(eplb::Rollout::retry_delay);
+    reactor.run_once(0ms);
+    CHECK(done == 1);
+}
