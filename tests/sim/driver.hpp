@@ -9,14 +9,16 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace sim {
 
-/// Turns a reactor, and watches for what must never happen: a wait without an end, calls without an
-/// effect, a rule of the system calls broken.
+/// Turns a reactor, and those of the machine's crew if there are any, and watches for what must never
+/// happen: a wait without an end, calls without an effect, a rule of the system calls broken.
 class Driver {
 public:
-    Driver(Kernel& kernel, eplb::Reactor& reactor) noexcept : kernel_{kernel}, reactor_{reactor} {}
+    Driver(Kernel& kernel, eplb::Reactor& reactor) noexcept
+        : kernel_{kernel}, reactor_{reactor}, random_{kernel.options().seed} {}
 
     /// False: it came to nothing, and failure() says why.
     template <class Done>
@@ -62,7 +64,11 @@ private:
     static constexpr std::uint64_t most_turns = 300'000;
 
     void turn() {
-        reactor_.run_once(eplb::Duration{-1});
+        if (kernel_.crew().empty()) {
+            reactor_.run_once(eplb::Duration{-1});
+        } else {
+            turn_one_of_several();
+        }
         if (!kernel_.violations().empty()) {
             failure_ = kernel_.violations().front();
         } else if (kernel_.idle_calls() > most_idle_calls) {
@@ -72,8 +78,47 @@ private:
         }
     }
 
+    // Only those are asked that may have something to do: the others had not, and nothing has
+    // happened since. One of them, now and then, is left alone until there is nobody else.
+    void turn_one_of_several() {
+        const std::vector<Crew::Member*>& members = kernel_.crew().members();
+        if (idle_.size() != members.size() + 1 || kernel_.progress() != progress_)
+            idle_.assign(members.size() + 1, false);
+        progress_ = kernel_.progress();
+        if (random_.one_in(40))
+            held_back_ = static_cast<std::size_t>(random_.below(idle_.size() + 1));
+        std::vector<std::size_t> candidates;
+        for (std::size_t i = 0; i < idle_.size(); ++i) {
+            if (!idle_[i]) candidates.push_back(i);
+        }
+        if (candidates.size() > 1) std::erase(candidates, held_back_);
+        if (candidates.empty()) return sleep();
+        const std::size_t chosen =
+            candidates[static_cast<std::size_t>(random_.below(candidates.size()))];
+        const bool any = chosen < members.size() ? members[chosen]->turn()
+                                                 : reactor_.run_once(eplb::Duration{0});
+        if (!any && idle_.size() == members.size() + 1) idle_[chosen] = true;
+    }
+
+    void sleep() {
+        eplb::Duration most = reactor_.wait_time();
+        for (const Crew::Member* member : kernel_.crew().members()) {
+            const eplb::Duration wait = member->reactor().wait_time();
+            if (most < eplb::Duration{0} || (wait >= eplb::Duration{0} && wait < most)) most = wait;
+        }
+        // epoll_wait(2) counts in milliseconds.
+        kernel_.sleep(most < eplb::Duration{0}
+                          ? most
+                          : eplb::Duration{std::chrono::ceil<std::chrono::milliseconds>(most)});
+        idle_.clear();
+    }
+
     Kernel& kernel_;
     eplb::Reactor& reactor_;
+    Random random_;
+    std::vector<bool> idle_;  // of the members, and of ours
+    std::uint64_t progress_ = 0;
+    std::size_t held_back_ = 0;
     std::uint64_t turns_ = 0;
     std::string failure_;
 };

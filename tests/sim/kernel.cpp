@@ -64,9 +64,29 @@ void Kernel::advance(eplb::Duration by) {
     now_ = end;
 }
 
-void Kernel::enter() noexcept {
+void Kernel::sleep(eplb::Duration most) noexcept {
+    if (run_due() || std::exchange(interrupted_, false)) return;
+    const bool for_ever = most < eplb::Duration{0};
+    if (events_.empty() && for_ever) {
+        stalled_ = true;
+    } else if (events_.empty() || (!for_ever && now_ + most < events_.top().time)) {
+        now_ += most;
+        note_progress();  // a timer is due
+    } else {
+        now_ = std::max(now_, events_.top().time);
+        run_due();
+    }
+}
+
+void Kernel::let_others_run() noexcept {
+    constexpr std::size_t most_turns = 20;
+    if (options_.faults.preemption != 0 && random_.one_in(2)) crew_.turn_some(random_, most_turns);
+}
+
+void Kernel::enter(bool locked) noexcept {
     ++calls_;
     ++idle_calls_;
+    if (!locked && random_.one_in(options_.faults.preemption)) crew_.turn_some(random_, 3);
     if (options_.call_time.count() > 0) {
         const auto most = static_cast<std::uint64_t>(options_.call_time.count());
         now_ += eplb::Duration{static_cast<eplb::Duration::rep>(random_.below(most))};
@@ -196,12 +216,12 @@ Endpoint& Kernel::dial(std::uint16_t port, const Link& link) {
 
 void Kernel::offer(Endpoint& client, std::uint16_t port, const Link& link) {
     if (client.state() != Endpoint::State::syn_sent) return;  // gave up
-    const auto found = listeners_.find(port);
-    if (found == listeners_.end()) {
+    Listener* const listener = listener_on(port);
+    if (listener == nullptr) {
         after(link.latency, [&client] { client.fail_connecting(ECONNREFUSED); });
         return;
     }
-    if (found->second->full()) {
+    if (listener->full()) {
         // The SYN is dropped and sent again.
         after(std::chrono::seconds{1}, [this, &client, port, link] { offer(client, port, link); });
         return;
@@ -211,7 +231,15 @@ void Kernel::offer(Endpoint& client, std::uint16_t port, const Link& link) {
     server.join(client);
     server.establish();
     client.establish();
-    found->second->push(server);
+    listener->push(server);
+}
+
+// The kernel goes by a hash of the connection, socket(7).
+Listener* Kernel::listener_on(std::uint16_t port) noexcept {
+    const auto found = listeners_.find(port);
+    if (found == listeners_.end()) return nullptr;
+    const std::vector<Listener*>& all = found->second;
+    return all[all.size() == 1 ? 0 : static_cast<std::size_t>(random_.below(all.size()))];
 }
 
 Kernel::Pair Kernel::connected_pair(const Link& link) {
@@ -225,17 +253,23 @@ Kernel::Pair Kernel::connected_pair(const Link& link) {
     return {open(ours), &theirs};
 }
 
-int Kernel::listen(int fd, const Place& place, int backlog) noexcept {
+int Kernel::listen(int fd, const Place& place, int backlog, bool shared) noexcept {
     Place bound = place;
     if (bound.port == 0) bound.port = free_port();
-    if (listeners_.contains(bound.port)) return EADDRINUSE;
-    auto& listener = make<Listener>(*this, bound, static_cast<std::size_t>(backlog));
-    listeners_[bound.port] = &listener;
+    const auto found = listeners_.find(bound.port);
+    if (found != listeners_.end() && !(shared && found->second.front()->shared()))
+        return EADDRINUSE;
+    auto& listener = make<Listener>(*this, bound, static_cast<std::size_t>(backlog), shared);
+    listeners_[bound.port].push_back(&listener);
     replace(fd, listener);
     return 0;
 }
 
-void Kernel::forget(const Listener& listener) noexcept { listeners_.erase(listener.place().port); }
+void Kernel::forget(const Listener& listener) noexcept {
+    const auto found = listeners_.find(listener.place().port);
+    std::erase(found->second, &listener);
+    if (found->second.empty()) listeners_.erase(found);
+}
 
 int Kernel::accept(Listener& listener, Place& peer) noexcept {
     if (open_count_ >= options_.max_descriptors) return -EMFILE;

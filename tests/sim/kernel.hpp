@@ -1,6 +1,7 @@
 #pragma once
 
 #include "eplb/clock.hpp"
+#include "sim/crew.hpp"
 #include "sim/epoll.hpp"
 #include "sim/pipe.hpp"
 #include "sim/random.hpp"
@@ -30,6 +31,8 @@ struct Faults {
     std::uint32_t epoll_add = 0;  ///< ENOMEM, ENOSPC
     std::uint32_t spurious_wake = 0;
     std::uint32_t early_return = 0;  ///< epoll_wait() returns 0 too early, as after a signal
+    /// In the middle of a call, and after each second letter to a worker, other workers turn.
+    std::uint32_t preemption = 0;
     /// From this splice(2) on, each one says `splice_error`; negative: none does.
     std::int64_t splice_refused_after = -1;
     int splice_error = 0;
@@ -102,6 +105,16 @@ public:
     void interrupt() noexcept { interrupted_ = true; }
     /// Lets the network go on for so long; 0: does what is due.
     void advance(eplb::Duration by);
+    /// Until anything happens in the network, or for as long as that; negative: for ever. For who
+    /// turns several reactors, when none of them has anything to do.
+    void sleep(eplb::Duration most) noexcept;
+
+    // --- processors
+
+    /// The reactors of other workers.
+    [[nodiscard]] Crew& crew() noexcept { return crew_; }
+    /// Where another processor might be faster; does nothing without Faults::preemption.
+    void let_others_run() noexcept;
 
     // --- other machines
 
@@ -146,8 +159,9 @@ public:
 
     // --- for the system calls
 
-    /// Every call begins here: time goes by, and with it the network.
-    void enter() noexcept;
+    /// Every call begins here: time goes by, and with it the network. `locked`: a mutex is held,
+    /// so no other worker may turn.
+    void enter(bool locked = false) noexcept;
     /// The file behind `fd`; a bad descriptor is a violation.
     [[nodiscard]] File* file(int fd, const char* call) noexcept;
     template <class T>
@@ -173,7 +187,8 @@ public:
     [[nodiscard]] Pipe& make_pipe();
     [[nodiscard]] int shortage() noexcept;
     [[nodiscard]] int splice_refusal() noexcept;
-    [[nodiscard]] int listen(int fd, const Place& place, int backlog) noexcept;
+    /// `shared`: by SO_REUSEPORT.
+    [[nodiscard]] int listen(int fd, const Place& place, int backlog, bool shared) noexcept;
     void forget(const Listener& listener) noexcept;
     [[nodiscard]] int accept(Listener& listener, Place& peer) noexcept;
     [[nodiscard]] int connect(Endpoint& socket, const Place& to) noexcept;
@@ -203,6 +218,7 @@ private:
     }
     bool run_due() noexcept;  // whether there was anything
     void offer(Endpoint& client, std::uint16_t port, const Link& link);
+    [[nodiscard]] Listener* listener_on(std::uint16_t port) noexcept;
 
     KernelOptions options_;
     Random random_;
@@ -215,7 +231,8 @@ private:
     std::vector<std::unique_ptr<Pipe>> pipes_;
     std::vector<File*> table_;
     std::size_t open_count_ = 0;
-    std::map<std::uint16_t, Listener*> listeners_;
+    std::map<std::uint16_t, std::vector<Listener*>> listeners_;  // several share a port
+    Crew crew_;
     std::map<Place, std::function<Dialled()>> servers_;
     std::uint16_t next_port_ = 40'000;
     std::uint32_t next_client_ip_ = 0xc6336401U;  // 198.51.100.1

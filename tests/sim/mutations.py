@@ -19,6 +19,7 @@ import sys
 import tempfile
 
 SEEDS = "[seeds]"
+WORKERS = "[workers][seeds]"
 SCENARIOS = "~[seeds]"
 SKIPPED = 77  # meson's word for it
 
@@ -95,6 +96,20 @@ MUTATIONS = [
     (
         "an edge is awaited after EMFILE", "src/reactor/acceptor.cpp", SCENARIOS,
         [("            retry_.start(retry_delay);\n", "")],
+    ),
+    (
+        "a worker switches its listeners over before all have learnt for whom", "src/proxy/rollout.cpp", WORKERS,
+        [("    case Step::learn: return worker.learn(plan.generation);\n",
+          "    case Step::learn: worker.learn(plan.generation); return worker.switch_over(plan.generation);\n")],
+    ),
+    (
+        "a service is removed while other workers still accept for it", "src/proxy/worker.cpp", WORKERS,
+        [("    inspector_.set_interval(inspection_interval());\n",
+          "    for (const auto& service : services_) {\n"
+          "        const auto is_it = [&](const auto& spec) { return spec->id == service->id(); };\n"
+          "        if (std::ranges::none_of(generation.services, is_it)) service->remove();\n"
+          "    }\n"
+          "    inspector_.set_interval(inspection_interval());\n")],
     ),
 ]
 

@@ -50,3 +50,9 @@ TEST_CASE("seeds: the proxy keeps every promise in worlds made at random", "[sim
     run_seeds("seeds: the proxy keeps every promise in worlds made at random",
               sim::run_proxy_world);
 }
+
+TEST_CASE("seeds: workers go over to other configurations while they serve",
+          "[sim][proxy][workers][seeds]") {
+    run_seeds("seeds: workers go over to other configurations while they serve",
+              sim::run_reload_world);
+}

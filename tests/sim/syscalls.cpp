@@ -26,9 +26,9 @@ using sim::Pipe;
 using sim::PipeEnd;
 using sim::Place;
 
-Kernel& begin() noexcept {
+Kernel& begin(bool locked = false) noexcept {
     Kernel& kernel = Kernel::current();
-    kernel.enter();
+    kernel.enter(locked);
     return kernel;
 }
 
@@ -158,8 +158,9 @@ IoResult read(int fd, std::span<std::byte> buffer) noexcept {
     return finish(kernel, "read", fd, 0, result);
 }
 
+// To a mailbox's eventfd, that is, which is locked.
 IoResult write(int fd, std::span<const std::byte> bytes) noexcept {
-    Kernel& kernel = begin();
+    Kernel& kernel = begin(true);
     File* const file = kernel.file(fd, "write");
     IoResult result = bad_descriptor;
     if (auto* const pipe = dynamic_cast<PipeEnd*>(file)) {
@@ -191,9 +192,14 @@ int bind(int fd, const sockaddr_storage& address, socklen_t) noexcept {
 
 int listen(int fd, int backlog) noexcept {
     Kernel& kernel = begin();
-    auto* const socket = kernel.file_as<Endpoint>(fd, "listen");
+    File* const file = kernel.file(fd, "listen");
+    if (auto* const listener = dynamic_cast<Listener*>(file)) {
+        listener->set_backlog(static_cast<std::size_t>(backlog));
+        return 0;
+    }
+    auto* const socket = dynamic_cast<Endpoint*>(file);
     if (socket == nullptr) return EBADF;
-    return kernel.listen(fd, socket->local(), backlog);
+    return kernel.listen(fd, socket->local(), backlog, socket->shares_port());
 }
 
 int accept(int fd, sockaddr_storage& peer, socklen_t& length) noexcept {
@@ -224,8 +230,13 @@ int local_address(int fd, sockaddr_storage& address, socklen_t& length) noexcept
     return 0;
 }
 
-int set_option(int fd, int, int, int) noexcept {
-    return begin().file(fd, "setsockopt") == nullptr ? EBADF : 0;
+int set_option(int fd, int level, int name, int value) noexcept {
+    File* const file = begin().file(fd, "setsockopt");
+    if (file == nullptr) return EBADF;
+    auto* const socket = dynamic_cast<Endpoint*>(file);
+    if (socket != nullptr && level == SOL_SOCKET && name == SO_REUSEPORT && value != 0)
+        socket->share_port();
+    return 0;
 }
 
 int set_text_option(int fd, int level, int name, std::string_view) noexcept {

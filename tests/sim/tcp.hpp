@@ -70,6 +70,9 @@ public:
     /// 0 or an errno.
     int shutdown_write() noexcept;
     void set_linger_zero() noexcept { linger_zero_ = true; }
+    /// SO_REUSEPORT.
+    void share_port() noexcept { shares_port_ = true; }
+    [[nodiscard]] bool shares_port() const noexcept { return shares_port_; }
     [[nodiscard]] int take_error() noexcept { return std::exchange(error_, 0); }
     /// SIOCOUTQ.
     [[nodiscard]] std::size_t unsent() const noexcept;
@@ -155,20 +158,25 @@ private:
     bool fin_unacked_ = false;
     bool fin_sent_ = false;
     bool linger_zero_ = false;
+    bool shares_port_ = false;
     bool orphan_ = false;
 };
 
 /// A listening socket and its queue of connections that wait for accept(2).
 class Listener final : public File {
 public:
-    Listener(Kernel& kernel, const Place& place, std::size_t backlog) noexcept
-        : kernel_{kernel}, place_{place}, backlog_{backlog} {}
+    Listener(Kernel& kernel, const Place& place, std::size_t backlog, bool shared) noexcept
+        : kernel_{kernel}, place_{place}, backlog_{backlog}, shared_{shared} {}
 
     [[nodiscard]] const char* kind() const noexcept override { return "listener"; }
     [[nodiscard]] std::uint32_t poll() noexcept override;
     void release() noexcept override;
 
     [[nodiscard]] const Place& place() const noexcept { return place_; }
+    /// By SO_REUSEPORT.
+    [[nodiscard]] bool shared() const noexcept { return shared_; }
+    /// listen(2) once more.
+    void set_backlog(std::size_t backlog) noexcept { backlog_ = backlog; }
     [[nodiscard]] bool full() const noexcept { return queue_.size() > backlog_; }
     [[nodiscard]] bool empty() const noexcept { return queue_.empty(); }
     [[nodiscard]] std::size_t waiting() const noexcept { return queue_.size(); }
@@ -179,6 +187,7 @@ private:
     Kernel& kernel_;
     Place place_;
     std::size_t backlog_;
+    bool shared_;
     std::deque<Endpoint*> queue_;
 };
 

@@ -19,6 +19,9 @@ struct Verdict {
 
 /// A whole balancer (eplb::Proxy) with random clients, backends, network and faults.
 [[nodiscard]] Verdict run_proxy_world(std::uint64_t seed);
+/// One with several workers, whose letters arrive in any order, that goes over to other configurations
+/// while clients come: services get other names, listeners other services, and so on.
+[[nodiscard]] Verdict run_reload_world(std::uint64_t seed);
 /// Some eplb::Relay with random peers and random sizes of buffers and pipes, down to tiny ones.
 [[nodiscard]] Verdict run_relay_world(std::uint64_t seed);
 
