@@ -3,6 +3,7 @@
 #include "control/config_keys.hpp"
 #include "eplb/address.hpp"
 #include "proxy/listener_conflicts.hpp"
+#include "proxy/service_graph.hpp"
 
 #include <algorithm>
 #include <bit>
@@ -65,11 +66,6 @@ public:
         return find(address, [&](const Address& other) { return overlap(address, other); });
     }
 
-    /// The one that a connection to `target` would come to, if there is one.
-    [[nodiscard]] const Listener* reached_by(const Address& target) const {
-        return find(target, [&](const Address& other) { return reaches(target, other); });
-    }
-
 private:
     // If a listener is in the way of others than its equal, one of these is among them.
     struct Port {
@@ -107,6 +103,7 @@ public:
         for (const Service& service : settings_.services) collect_listeners(service);
         check_service_names();
         for (const Service& service : settings_.services) check_service(service);
+        check_loops();
     }
 
 private:
@@ -161,21 +158,44 @@ private:
 
     void check_service(const Service& service) {
         const auto& backends = service.backends;
-        for (const Section<BackendValues>& backend : backends) check_loop(backend);
         check_for_twins(backends);
         warn_of_service(service);
     }
 
-    void check_loop(const Section<BackendValues>& backend) {
-        const Endpoint& endpoint = backend.values.address;
-        const std::optional<Address> address = address_of(endpoint);
-        if (endpoint.text.empty() || !address) return;
-        const Listener* const listener = listeners_.reached_by(*address);
-        if (listener == nullptr) return;
+    // Those of names are found when they are looked up.
+    void check_loops() {
+        ServiceGraph graph;
+        const auto& services = settings_.services;
+        for (std::size_t i = 0; i < services.size(); ++i) {
+            const auto& listen = services[i].values.listen;
+            for (std::size_t n = 0; n < listen.size(); ++n) {
+                if (const auto address = address_of(listen[n])) graph.add_listener(i, *address, n);
+            }
+        }
+        for (std::size_t i = 0; i < services.size(); ++i) {
+            const auto& backends = services[i].backends;
+            for (std::size_t n = 0; n < backends.size(); ++n) {
+                const Endpoint& endpoint = backends[n].values.address;
+                if (endpoint.text.empty()) continue;
+                if (const auto address = address_of(endpoint)) graph.add_backend(i, *address, n);
+            }
+        }
+        for (const ServiceGraph::Loop& loop : graph.find_loops()) complain_of(loop);
+    }
+
+    void complain_of(const ServiceGraph::Loop& loop) {
+        const auto name_of = [&](std::size_t service) {
+            return settings_.services[service].values.config.name;
+        };
+        const ServiceGraph::Step& last = loop.back();
+        const Endpoint& backend =
+            settings_.services[last.service].backends[last.backend].values.address;
+        const Endpoint& listener = settings_.services[last.next].values.listen[last.listener];
         diagnostics_.error(
-            endpoint.place,
-            fmt::format("backend {} is our own listener {} {}: every connection would loop",
-                        endpoint.text, listener->endpoint->text, where(listener->endpoint->place)));
+            backend.place,
+            fmt::format("backend {} is our own listener {} {}: every connection would loop{}",
+                        backend.text, listener.text, where(listener.place),
+                        loop.size() == 1 ? "" : fmt::format(" ({})", to_text(loop, name_of))));
     }
 
     void check_for_twins(const std::vector<Section<BackendValues>>& backends) {

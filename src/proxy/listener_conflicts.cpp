@@ -1,7 +1,5 @@
 #include "proxy/listener_conflicts.hpp"
 
-#include "base/local_interfaces.hpp"
-
 namespace eplb {
 namespace {
 
@@ -20,11 +18,6 @@ bool has_any_port(const Address& address) noexcept {
 bool overlap(const Address& a, const Address& b) noexcept {
     if (has_any_port(a) || has_any_port(b)) return false;
     return a == b || takes_all_of(a, b) || takes_all_of(b, a);
-}
-
-bool reaches(const Address& target, const Address& listener) {
-    if (has_any_port(listener)) return false;
-    return target == listener || (takes_all_of(listener, target) && is_on_this_machine(target));
 }
 
 }  // namespace eplb

@@ -8,8 +8,4 @@ namespace eplb {
 /// takes the other one's clients. [::] takes IPv4 as well. Port 0 is any port, so never the same.
 [[nodiscard]] bool overlap(const Address& a, const Address& b) noexcept;
 
-/// Whether a connection to `target` would be one to `listener`. Asks the kernel for the addresses of
-/// this machine, if `listener` is a wildcard.
-[[nodiscard]] bool reaches(const Address& target, const Address& listener);
-
 }  // namespace eplb

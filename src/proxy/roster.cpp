@@ -1,6 +1,7 @@
 #include "proxy/roster.hpp"
 
 #include "proxy/listener_conflicts.hpp"
+#include "proxy/service_graph.hpp"
 
 #include <algorithm>
 #include <fmt/format.h>
@@ -30,21 +31,31 @@ void reject_conflicting_listeners(const Config& config) {
     }
 }
 
-// A backend that is one of our own listeners would connect us to ourselves until descriptors run
-// out.
+std::string complaint(const Config& config, const ServiceGraph::Loop& loop) {
+    const auto name_of = [&](std::size_t service) { return config.services[service].name; };
+    const ServiceGraph::Step& last = loop.back();
+    const std::string what =
+        fmt::format("backend {} is our own listener {}",
+                    config.services[last.service].backends[last.backend].address.to_string(),
+                    config.services[last.next].listen[last.listener].to_string());
+    if (loop.size() == 1) return what + ": every connection would loop";
+    return fmt::format("{}: every connection would loop ({})", what, to_text(loop, name_of));
+}
+
 void reject_loops(const Config& config) {
-    for (const ServiceConfig& service : config.services) {
-        for (const BackendConfig& backend : service.backends) {
-            for (const ServiceConfig& other : config.services) {
-                for (const Address& listener : other.listen) {
-                    if (!reaches(backend.address, listener)) continue;
-                    throw std::invalid_argument(fmt::format(
-                        "backend {} is our own listener {}: every connection would loop",
-                        backend.address.to_string(), listener.to_string()));
-                }
-            }
-        }
+    ServiceGraph graph;
+    for (std::size_t i = 0; i < config.services.size(); ++i) {
+        const ServiceConfig& service = config.services[i];
+        for (std::size_t n = 0; n < service.listen.size(); ++n)
+            graph.add_listener(i, service.listen[n], n);
     }
+    for (std::size_t i = 0; i < config.services.size(); ++i) {
+        const ServiceConfig& service = config.services[i];
+        for (std::size_t n = 0; n < service.backends.size(); ++n)
+            graph.add_backend(i, service.backends[n].address, n);
+    }
+    const auto loops = graph.find_loops(1);
+    if (!loops.empty()) throw std::invalid_argument(complaint(config, loops.front()));
 }
 
 void reject_bad_backends(const Config& config) {

@@ -1476,7 +1476,7 @@ TEST_CASE("config reader: a listener that is in nobody's way hides none that is"
     CHECK(told_of_last("\"[::1]:1\", \"[::2]:1\", \"0.0.0.0:1\", \"[::1]:2\"") == Lines{});
 }
 
-TEST_CASE("config reader: a backend that is one of our own listeners is told",
+TEST_CASE("config reader: a backend that leads back to its own service is told",
           "[control][config_reader]") {
     const auto loop = [](const std::string& listener, const std::string& backend) {
         return "[[service]]\nlisten = \"" + listener + "\"\n[[service.backend]]\naddress = \"" +
@@ -1505,13 +1505,15 @@ TEST_CASE("config reader: a backend that is one of our own listeners is told",
         CHECK(told_of(loop(row.listener, row.backend)) ==
               (row.loops ? told_loop(row.listener, row.backend) : Lines{}));
     }
-    // Through another service, the long way round, and once although there are two ways.
-    CHECK(told_of("[[service]]\nlisten = \":1\"\n[[service.backend]]\naddress = \"127.0.0.1:2\"\n"
-                  "[[service]]\nlisten = \":2\"\n[[service.backend]]\naddress = \"[::1]:1\"\n") ==
-          Lines{"4:11: error: backend 127.0.0.1:2 is our own listener :2 in line 6: every "
-                "connection would loop",
-                "8:11: error: backend [::1]:1 is our own listener :1 in line 2: every connection "
-                "would loop"});
+    // Through another service, which is told where it closes.
+    const std::string two =
+        "[[service]]\nname = \"a\"\nlisten = \":1\"\n[[service.backend]]\naddress = "
+        "\"127.0.0.1:2\"\n[[service]]\nname = \"b\"\nlisten = \":2\"\n[[service.backend]]\naddress = ";
+    CHECK(told_of(two + "\"[::1]:1\"\n") ==
+          Lines{"10:11: error: backend [::1]:1 is our own listener :1 in line 3: every connection "
+                "would loop (a -> b -> a)"});
+    // A chain is none.
+    CHECK(told_of(two + "\"127.0.0.1:3\"\n") == Lines{});
 }
 
 TEST_CASE("config reader: services and backends of one name are told", "[control][config_reader]") {

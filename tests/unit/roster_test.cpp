@@ -619,8 +619,9 @@ TEST_CASE("roster: what makes no sense is rejected, and everything is as it was"
          "backend 127.0.0.1:1 is our own listener [::]:1: every connection would loop"},
         {"a loop through another service",
          config_of({service("x", {"127.0.0.1:1"}, {backend("", "127.0.0.1:2")}),
-                    service("y", {"127.0.0.1:2"}, {a})}),
-         "backend 127.0.0.1:2 is our own listener 127.0.0.1:2: every connection would loop"},
+                    service("y", {"127.0.0.1:2"}, {a, backend("", "127.0.0.1:1")})}),
+         "backend 127.0.0.1:1 is our own listener 127.0.0.1:1: every connection would loop (x -> y "
+         "-> x)"},
         {"no backend", in({"127.0.0.1:1"}, {}),
          "service \"db\" has no backend with a weight above 0"},
         {"no backend with a weight", in({"127.0.0.1:1"}, {backend("", "10.0.0.1:1", 0)}),
@@ -639,6 +640,14 @@ TEST_CASE("roster: what makes no sense is rejected, and everything is as it was"
         CHECK(roster.generation().services == services);
         CHECK(told(roster) == Lines{"db a 1 0"});
     }
+}
+
+TEST_CASE("roster: a service may have the listener of another one as a backend",
+          "[proxy][roster]") {
+    Roster roster;
+    go_over(roster, config_of({service("x", {"127.0.0.1:1"}, {backend("", "127.0.0.1:2")}),
+                               service("y", {"127.0.0.1:2"}, {a})}));
+    CHECK(roster.generation().services.size() == 2);
 }
 
 TEST_CASE("roster: a service may be without backends where that was allowed", "[proxy][roster]") {
