@@ -61,6 +61,7 @@ public:
     /// Ends it now: closes both sockets, with a reset where a connection is left to reset.
     void reset(EndReason reason, int error = 0) noexcept;
 
+    [[nodiscard]] RelayContext& context() const noexcept { return context_; }
     [[nodiscard]] TimePoint started() const noexcept { return started_; }
     /// The server spoke last, nobody has finished, and both have acknowledged all that was sent to
     /// them. Two system calls.

@@ -86,6 +86,8 @@ public:
     [[nodiscard]] std::optional<Duration> quiet() const noexcept;
     [[nodiscard]] std::uint8_t inspected_in() const noexcept { return inspected_in_; }
     [[nodiscard]] Frontend& frontend() const noexcept { return frontend_; }
+    /// What it relays by: its service's, when it began.
+    [[nodiscard]] RelayContext& relay_context() const noexcept { return duplex_.context(); }
     /// The one that it is connected to, or being connected to; or nullptr.
     [[nodiscard]] const Backend* backend() const noexcept { return backend_.get(); }
 

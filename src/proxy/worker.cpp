@@ -40,7 +40,11 @@ struct Worker::Parcel {
 };
 
 Worker::Worker(Reactor& reactor, std::size_t index, const Shared& shared)
-    : reactor_{reactor}, index_{index}, shared_{shared}, self_{std::make_shared<Worker*>(this)} {}
+    : reactor_{reactor},
+      index_{index},
+      shared_{shared},
+      contexts_{shared.budget, shared.on_splice_refused},
+      self_{std::make_shared<Worker*>(this)} {}
 
 Worker::~Worker() {
     reset_sessions();
@@ -60,13 +64,14 @@ void Worker::learn(const Generation& generation) {
 
 void Worker::learn_services(const Generation& generation) {
     for (const auto& spec : generation.services) {
-        RelayContext& context = context_for(*spec);
+        RelayContext& context = contexts_.get(spec->config->relay, spec->config->pipe_bytes);
         if (Service* const service = find_service(spec->id)) {
             if (service->update(spec, context)) wake_sessions(*service);
         } else {
             services_.push_back(std::make_unique<Service>(spec, index_, context));
         }
     }
+    contexts_.keep_those_of(services_);
     inspector_.set_interval(inspection_interval());
 }
 
@@ -143,6 +148,7 @@ void Worker::forget_unused() noexcept {
                    return &frontend->service == service.get();
                });
     });
+    contexts_.keep_those_of(services_);
 }
 
 Service* Worker::find_service(std::uint32_t id) noexcept {
@@ -155,21 +161,6 @@ Frontend* Worker::find_frontend(std::uint32_t id) noexcept {
     const auto found = std::ranges::find_if(
         frontends_, [id](const std::unique_ptr<Frontend>& frontend) { return frontend->id == id; });
     return found == frontends_.end() ? nullptr : found->get();
-}
-
-RelayContext& Worker::context_for(const ServiceSpec& spec) {
-    RelayContext::Options options;
-    options.mode = spec.config->relay;
-    if (spec.config->pipe_bytes != 0) options.pipe_bytes = spec.config->pipe_bytes;
-    options.on_splice_refused = shared_.on_splice_refused;
-    for (const auto& context : contexts_) {
-        if (context->mode() == options.mode && context->pipe_bytes() == options.pipe_bytes)
-            return *context;
-    }
-    auto context = std::make_unique<RelayContext>(std::move(options), &shared_.budget);
-    const std::lock_guard lock{adding_context_};
-    contexts_.push_back(std::move(context));
-    return *contexts_.back();
 }
 
 // --- ending
@@ -327,6 +318,7 @@ void Worker::turn_away(Parcel& parcel, const Address& peer, Admission verdict) n
 void Worker::start_session(Frontend& frontend, Fd client, const Address& peer, Admission verdict) {
     Session& session = memory_.create(*this, frontend, std::move(client), peer, verdict);
     ++frontend.sessions;
+    RelayContexts::add_session(session.relay_context());
     add_young(session);
     // Now, not in the next turn: the backend is dialled before another client is accepted.
     reactor_.dispatch(session);
@@ -417,7 +409,9 @@ void Worker::on_session_end(const SessionSummary& summary) noexcept {
 void Worker::destroy(Session& session) noexcept {
     Frontend& frontend = session.frontend();
     const bool admitted = session.admitted();
+    RelayContext& context = session.relay_context();
     memory_.destroy(session);
+    contexts_.remove_session(context);
     if (admitted) frontend.service.spec().limits->leave();
     if (!frontend.service.spec().waiting_room->empty()) call_first(frontend.service);
     if (--frontend.sessions == 0 && frontend.removed) forget_unused();
@@ -489,35 +483,14 @@ void Worker::on_room() noexcept {
 }
 
 bool Worker::release_idle_pipes() noexcept {
-    const std::size_t open = open_pipes();
+    const std::size_t open = contexts_.open_pipes();
     trim_pipes();
-    return open_pipes() < open;
+    return contexts_.open_pipes() < open;
 }
 
-void Worker::trim_pipes() noexcept {
-    for (const auto& context : contexts_) context->pipes().trim();
-}
+void Worker::trim_pipes() noexcept { contexts_.trim(); }
 
-std::size_t Worker::open_pipes() const noexcept {
-    std::size_t count = 0;
-    for (const auto& context : contexts_) count += context->pipes().stats().open;
-    return count;
-}
-
-PipePool::Stats Worker::pipe_stats() const {
-    const std::lock_guard lock{adding_context_};
-    PipePool::Stats sum;
-    for (const auto& context : contexts_) {
-        const PipePool::Stats stats = context->pipes().stats();
-        sum.open += stats.open;
-        sum.lent += stats.lent;
-        sum.created += stats.created;
-        sum.degraded += stats.degraded;
-        sum.unavailable += stats.unavailable;
-        sum.discarded += stats.discarded;
-    }
-    return sum;
-}
+PipePool::Stats Worker::pipe_stats() const { return contexts_.stats(); }
 
 void Worker::pause_listeners() noexcept {
     for (const auto& listener : listeners_) listener->acceptor().pause();

@@ -10,6 +10,7 @@
 #include "eplb/timer.hpp"
 #include "proxy/frontend.hpp"
 #include "proxy/listener.hpp"
+#include "proxy/relay_contexts.hpp"
 #include "proxy/service.hpp"
 #include "proxy/service_spec.hpp"
 #include "proxy/session.hpp"
@@ -20,7 +21,6 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <span>
 #include <vector>
 
@@ -133,7 +133,6 @@ private:
     void pause_listeners() noexcept;
     void resume_listeners() noexcept;
     bool release_idle_pipes() noexcept;
-    [[nodiscard]] std::size_t open_pipes() const noexcept;
     [[nodiscard]] Service* find_service(std::uint32_t id) noexcept;
     [[nodiscard]] Frontend* find_frontend(std::uint32_t id) noexcept;
     void forget_unused() noexcept;
@@ -141,14 +140,11 @@ private:
     void wake_sessions(const Service& service) noexcept;
     void learn_frontends(const Generation& generation);
     [[nodiscard]] Duration inspection_interval() const noexcept;
-    [[nodiscard]] RelayContext& context_for(const ServiceSpec& spec);
 
     Reactor& reactor_;
     const std::size_t index_;
     const Shared& shared_;
-    // One for each way to relay that any service ever wanted. Others may read while one is added.
-    mutable std::mutex adding_context_;
-    std::vector<std::unique_ptr<RelayContext>> contexts_;
+    RelayContexts contexts_;
     std::vector<std::unique_ptr<Service>> services_;
     std::vector<std::unique_ptr<Frontend>> frontends_;
     std::span<Worker* const> peers_;
