@@ -18,6 +18,8 @@
 /// All of the library but eplb_version(), whose symbol is C's.
 namespace eplb {
 
+class Bell;
+
 /// The event loop: one epoll set, one list of ready tasks, one timing wheel, one thread.
 ///
 /// A turn, in this order; code of tasks runs only in step 4:
@@ -73,9 +75,15 @@ public:
     /// once. The reactor's clock has to go on by itself.
     void set_busy_poll(Duration spin) noexcept { busy_poll_ = spin; }
 
+    /// Functions of post() that run before other tasks get their turn.
+    static constexpr int posts_per_turn = 64;
     /// Runs `fn` on the reactor's thread, in the order of the calls: never within this call, and at
-    /// the latest in the next turn to begin, unless an exception ends that before. Posted within a
-    /// turn, it may run in the same one. Any thread.
+    /// the latest in the next turn to begin, unless an exception ends that before, or more than
+    /// `posts_per_turn` of them wait: then those behind run in the turns after it, which begin at
+    /// once. Posted within a turn, it may run in the same one. Any thread. One write(2), unless the
+    /// reactor has been told of others that it has not looked at yet.
+    ///
+    /// Throws std::bad_alloc, and then nothing was posted.
     void post(std::function<void()> fn);
     /// The same for what cannot be copied, like a lambda that holds an Fd for the reactor of
     /// another thread. One allocation more.
@@ -110,10 +118,13 @@ public:
     void dispatch(Task& task);
 
 private:
+    friend class Bell;
     friend class Timer;
     friend class Watch;
     class Mailbox;
 
+    void ring(Bell& bell) noexcept;
+    void silence(Bell& bell) noexcept;
     void require_no_turn() const;
     void expire_timers() noexcept;
     [[nodiscard]] int epoll_timeout_ms(Duration max_wait) const noexcept;

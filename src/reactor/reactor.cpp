@@ -3,6 +3,7 @@
 #include "base/saturating.hpp"
 #include "base/sys.hpp"
 #include "eplb/fd.hpp"
+#include "reactor/bell.hpp"
 #include "reactor/timer_wheel.hpp"
 
 #include <algorithm>
@@ -78,17 +79,33 @@ void unblock_sigpipe() noexcept {
 class EPLB_LOCAL Reactor::Mailbox final : public Task {
 public:
     explicit Mailbox(Reactor& reactor)
-        : fd_{open_or_throw(sys::eventfd(), "an eventfd")}, watch_{reactor, *this} {
+        : reactor_{reactor},
+          fd_{open_or_throw(sys::eventfd(), "an eventfd")},
+          watch_{reactor, *this} {
         if (const int error = watch_.attach(fd_.get(), Watch::input_events)) {
             throw fmt::system_error(error, "cannot watch an eventfd");
         }
     }
 
     void post(std::function<void()> fn) {
+        std::list<std::function<void()>> letter;
+        letter.push_back(std::move(fn));
         // Awake before the letter can be read: it may be the one that ends the reactor.
         const std::lock_guard lock{mutex_};
-        letters_.push_back(std::move(fn));
-        wake();
+        wake_if_idle();
+        letters_.splice(letters_.end(), letter);
+    }
+
+    void ring(Bell& bell) noexcept {
+        const std::lock_guard lock{mutex_};
+        if (bell.linked()) return;
+        wake_if_idle();
+        bells_.push_back(bell);
+    }
+
+    void silence(Bell& bell) noexcept {
+        const std::lock_guard lock{mutex_};
+        bell.unlink();
     }
 
     // One by one, while all is in its place: what dies with a letter may post another.
@@ -122,8 +139,11 @@ public:
         {
             const std::lock_guard lock{mutex_};
             opened_.splice(opened_.end(), letters_);
+            heard_.splice_back(bells_);
         }
-        while (!opened_.empty()) {
+        while (Bell* const bell = next_heard()) reactor_.dispatch(bell->task_);
+        for (int count = 0; !opened_.empty(); ++count) {
+            if (count == posts_per_turn) return Next::again;
             const std::function<void()> fn = std::move(opened_.front());
             opened_.pop_front();
             fn();  // should it throw, the rest follow in the next turn
@@ -132,15 +152,27 @@ public:
     }
 
 private:
+    // One that is heard may be rung again from then on.
+    [[nodiscard]] Bell* next_heard() noexcept {
+        const std::lock_guard lock{mutex_};
+        return heard_.empty() ? nullptr : &heard_.pop_front();
+    }
+    // Whoever told it of something before has woken it, and run() has not looked since.
+    void wake_if_idle() noexcept {
+        if (letters_.empty() && bells_.empty()) wake();
+    }
     void wake() noexcept {
         const std::uint64_t one = 1;
         static_cast<void>(sys::write(fd_.get(), std::as_bytes(std::span{&one, 1})));
     }
 
+    Reactor& reactor_;
     Fd fd_;
     Watch watch_;
     std::mutex mutex_;
-    std::list<std::function<void()>> letters_;  // guarded by mutex_
+    std::list<std::function<void()>> letters_;  // guarded by mutex_, as are the next two
+    IntrusiveList<Bell> bells_;                 // that were rung
+    IntrusiveList<Bell> heard_;                 // and of these, those whose task has still to run
     std::list<std::function<void()>> opened_;
     std::atomic<bool> stopped_ = false;
 };
@@ -179,6 +211,10 @@ void Reactor::stop() noexcept { mailbox_->stop(); }
 bool Reactor::stop_requested() const noexcept { return mailbox_->stopped(); }
 
 void Reactor::post(std::function<void()> fn) { mailbox_->post(std::move(fn)); }
+
+void Reactor::ring(Bell& bell) noexcept { mailbox_->ring(bell); }
+
+void Reactor::silence(Bell& bell) noexcept { mailbox_->silence(bell); }
 
 Duration Reactor::wait_time() const noexcept {
     if (!ready_.empty() || !batch_.empty()) return Duration{0};

@@ -908,6 +908,22 @@ TEST_CASE("reactor: functions that never ran are destroyed with it", "[reactor][
     CHECK(token.use_count() == 1);
 }
 
+TEST_CASE("reactor: many posted functions do not keep other tasks from their turn",
+          "[reactor][reactor_whole]") {
+    Reactor reactor;
+    std::size_t posted = 0;
+    for (int i = 0; i < 1000; ++i) reactor.post([&] { ++posted; });
+    std::size_t most = 0;
+    for (int i = 0; posted < 1000 && i < 100; ++i) {
+        const std::size_t before = posted;
+        static_cast<void>(turn(reactor));
+        CHECK(posted > before);  // and needs no other wake-up
+        most = std::max(most, posted - before);
+    }
+    CHECK(posted == 1000);
+    CHECK(most <= Reactor::posts_per_turn);
+}
+
 TEST_CASE("reactor: what dies with a function that never ran may post another one",
           "[reactor][reactor_loop]") {
     struct Poster {
