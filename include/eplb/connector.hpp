@@ -16,7 +16,8 @@ class Reactor;
 /// How a Connector connects.
 struct ConnectOptions {
     /// How long the peer may take to answer. Zero: as long as the kernel tries, about two minutes
-    /// (tcp_syn_retries, tcp(7)).
+    /// (tcp_syn_retries, tcp(7)). A Unix socket whose backlog is full is asked again and again until
+    /// then; with zero, for ever.
     Duration timeout = std::chrono::seconds{10};
     /// For TCP only.
     SocketOptions socket;
@@ -30,7 +31,7 @@ class EPLB_API Connector final {
 public:
     /// `socket` is connected, nonblocking and close-on-exec; or not valid, and `error` says why:
     /// ECONNREFUSED, EHOSTUNREACH and the like, connect(2); ETIMEDOUT, also for our own timeout;
-    /// EAGAIN for a Unix socket whose backlog is full; EMFILE and the like of this machine.
+    /// EAGAIN for a Unix socket whose backlog was full all that time; EMFILE and the like of this machine.
     ///
     /// Called once, in a later turn. May do anything, also destroy the connector, and may throw: the
     /// exception leaves Reactor::run_once().

@@ -2,7 +2,9 @@
 
 #include "base/sys.hpp"
 
+#include <algorithm>
 #include <cerrno>
+#include <chrono>
 
 namespace eplb {
 
@@ -12,6 +14,14 @@ int take_connect_error(const Watch& watch) noexcept {
         if (const int error = sys::take_error(watch.fd())) return error;
     }
     return watch.failed() ? ECONNABORTED : 0;
+}
+
+Duration time_to_next_dial(Duration waited, Duration limit) noexcept {
+    // Ever less often: after about as long as it has been.
+    static constexpr Duration first = std::chrono::milliseconds{1};
+    static constexpr Duration last = std::chrono::milliseconds{64};
+    const Duration next = std::clamp(waited, first, last);
+    return limit > Duration{0} ? std::min(next, limit - waited) : next;
 }
 
 bool is_connected_to_itself(const Fd& socket, const Address& target) noexcept {

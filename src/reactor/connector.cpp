@@ -18,13 +18,15 @@ public:
     Impl(Reactor& reactor, const Address& to, Handler on_end, ConnectOptions options)
         : to_{to},
           options_{std::move(options)},
+          reactor_{reactor},
+          started_{reactor.now()},
           watch_{reactor, *this},
           timer_{reactor, *this},
           on_end_{std::move(on_end)} {
         error_ = begin();
         if (error_ != EINPROGRESS) {
             reactor.schedule(*this);
-        } else if (options_.timeout > Duration{0}) {
+        } else if (options_.timeout > Duration{0} && !backlog_is_full_) {
             timer_.start(options_.timeout);
         }
     }
@@ -55,17 +57,31 @@ private:
             if (const OptionFailure failure = set_route(socket_, options_.socket, to_.family()))
                 return failure.error;
         }
+        return dial();
+    }
+
+    [[nodiscard]] int dial() noexcept {
         sockaddr_storage raw{};
         const socklen_t length = to_.to_sockaddr(raw);
-        const int result = sys::connect(fd, raw, length);
+        const int result = sys::connect(socket_.get(), raw, length);
+        backlog_is_full_ = result == EAGAIN && to_.is_unix();
+        if (backlog_is_full_) return wait_for_backlog();
         if (result != EINPROGRESS) return result == 0 ? checked() : result;
         // Not before: epoll(7) reports a hang-up for a socket that was never connected.
-        if (const int error = watch_.attach(fd)) return error;
+        if (const int error = watch_.attach(socket_.get())) return error;
+        return EINPROGRESS;
+    }
+
+    [[nodiscard]] int wait_for_backlog() noexcept {
+        const Duration waited = reactor_.now() - started_;
+        if (options_.timeout > Duration{0} && waited >= options_.timeout) return EAGAIN;
+        timer_.start(time_to_next_dial(waited, options_.timeout));
         return EINPROGRESS;
     }
 
     // Who has answered did so in time, even if it is we who are late to look.
     [[nodiscard]] int look() noexcept {
+        if (backlog_is_full_) return timer_.take_fired() ? dial() : EINPROGRESS;
         if (!watch_.writable()) return timer_.take_fired() ? ETIMEDOUT : EINPROGRESS;
         if (const int error = take_connect_error(watch_)) return error;
         return checked();
@@ -80,10 +96,13 @@ private:
 
     Address to_;
     ConnectOptions options_;
+    Reactor& reactor_;
+    TimePoint started_;
     Fd socket_;
     Watch watch_;
     Timer timer_;
     Handler on_end_;
+    bool backlog_is_full_ = false;  // of a Unix socket: it is asked again
     int error_ = EINPROGRESS;
 };
 

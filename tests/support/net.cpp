@@ -120,7 +120,7 @@ Fd connect_to(const Address& address, int receive_buffer) {
     set_buffers(fd, 0, receive_buffer);
     if (address.family() != AF_UNIX) set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&raw), length) != 0) {
-        if (errno == ECONNREFUSED || errno == ENOENT) return Fd{};
+        if (errno == ECONNREFUSED || errno == ENOENT || errno == EAGAIN) return Fd{};
         if (errno != EINPROGRESS) fail("connect");
         if (get_option(fd, SOL_SOCKET, SO_ERROR) != 0) return Fd{};
     }

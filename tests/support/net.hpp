@@ -33,7 +33,7 @@ struct PairOptions {
 /// Accepts a connection that has been made already.
 [[nodiscard]] Fd accept_one(const Fd& listener);
 /// Starts to connect, without waiting: on the loopback interface it is done at once, or refused.
-/// Returns no descriptor when refused.
+/// Returns no descriptor when refused, or when the backlog of a Unix socket is full.
 [[nodiscard]] Fd connect_to(const Address& address, int receive_buffer = 0);
 /// An address on 127.0.0.1 at which nobody listens. The port stays bound, so that nobody else gets
 /// it.

@@ -2,6 +2,7 @@
 
 #include "eplb/reactor.hpp"
 #include "support/catch.hpp"
+#include "support/full_unix_socket.hpp"
 #include "support/net.hpp"
 #include "support/process.hpp"
 
@@ -234,4 +235,34 @@ TEST_CASE("connector: a connection to ourselves is nobody's answer", "[reactor][
     });
     if (code == cannot_try) EPLB_SKIP("no network namespaces");
     CHECK(code == fine);
+}
+
+TEST_CASE("connector: a Unix socket whose backlog is full is asked again, and connected to in time",
+          "[reactor][connector]") {
+    Fixture f;
+    eplb::test::FullUnixSocket full;
+    f.connect(full.address, {.timeout = 10s, .socket = {}});
+    for (int i = 0; i < 50; ++i) {
+        f.clock.advance(100ms);
+        f.turn();
+        REQUIRE(f.errors.empty());
+    }
+    full.accept_one();
+    f.clock.advance(100ms);
+    REQUIRE(f.until_told());
+    CHECK(f.errors == std::vector{0});
+    CHECK(f.socket.valid());
+}
+
+TEST_CASE("connector: until its timeout is over", "[reactor][connector]") {
+    Fixture f;
+    eplb::test::FullUnixSocket full;
+    f.connect(full.address, {.timeout = 1s, .socket = {}});
+    f.clock.advance(999ms);
+    f.turn();
+    f.turn();
+    REQUIRE(f.errors.empty());
+    f.clock.advance(3ms);
+    REQUIRE(f.until_told());
+    CHECK(f.errors == std::vector{EAGAIN});
 }
