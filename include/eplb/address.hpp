@@ -38,7 +38,8 @@ public:
     [[nodiscard]] static std::vector<Address> resolve(std::string_view text);
 
     /// From what accept(2), getsockname(2) and the like filled in. A dual-stack listener's IPv4
-    /// peers (::ffff:1.2.3.4) become IPv4 addresses.
+    /// peers (::ffff:1.2.3.4) become IPv4 addresses. No address, if there is no memory for the path of
+    /// a Unix socket.
     [[nodiscard]] static Address from(const sockaddr_storage& raw, socklen_t length) noexcept;
 
     /// Fills `raw` for bind(2) and connect(2), and returns its length.

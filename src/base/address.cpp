@@ -11,6 +11,7 @@
 #include <memory>
 #include <net/if.h>
 #include <netdb.h>
+#include <new>
 #include <optional>
 #include <stdexcept>
 #include <sys/un.h>
@@ -212,9 +213,13 @@ Address Address::from(const sockaddr_storage& raw, socklen_t length) noexcept {
         if (length > header) {
             const std::size_t room = length - header;
             const bool abstract = un.sun_path[0] == '\0';
-            std::string path{un.sun_path, abstract ? room : strnlen(un.sun_path, room)};
-            if (abstract) path.front() = '@';
-            address.path_ = std::make_shared<const std::string>(std::move(path));
+            try {
+                std::string path{un.sun_path, abstract ? room : strnlen(un.sun_path, room)};
+                if (abstract) path.front() = '@';
+                address.path_ = std::make_shared<const std::string>(std::move(path));
+            } catch (const std::bad_alloc&) {
+                return {};  // of an accepted client, say, which need not go for that
+            }
         }
     }
     return address;

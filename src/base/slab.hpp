@@ -1,19 +1,19 @@
 #pragma once
 
 #include "base/asan.hpp"
+#include "base/sys.hpp"
 #include "eplb/list_hook.hpp"
 
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
 #include <new>
-#include <sys/mman.h>
 #include <utility>
 
 namespace eplb {
 
 /// Memory for many objects of one type, without a word of overhead for each. It comes from the
-/// system in chunks of 64 KiB, mmap(2), and goes back when a chunk is empty: what a burst took is
+/// system in chunks of 64 KiB, sys::map(), and goes back when a chunk is empty: what a burst took is
 /// not kept. New objects go where most others are, so that chunks get a chance to become empty.
 ///
 /// create() and destroy() are O(1), with a system call a chunk. One empty chunk is kept. Belongs to
@@ -95,14 +95,13 @@ private:
 
     [[nodiscard]] Chunk& map() {
         // Twice as much has an aligned chunk in it; the rest goes back.
-        void* const area = ::mmap(nullptr, 2 * chunk_bytes, PROT_READ | PROT_WRITE,
-                                  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (area == MAP_FAILED) throw std::bad_alloc{};
+        void* const area = sys::map(2 * chunk_bytes);
+        if (area == nullptr) throw std::bad_alloc{};
         auto* const begin = static_cast<std::byte*>(area);
         const auto place = reinterpret_cast<std::uintptr_t>(begin);
         const std::size_t before = (chunk_bytes - place % chunk_bytes) % chunk_bytes;
-        if (before != 0) ::munmap(begin, before);
-        ::munmap(begin + before + chunk_bytes, chunk_bytes - before);
+        if (before != 0) sys::unmap(begin, before);
+        sys::unmap(begin + before + chunk_bytes, chunk_bytes - before);
 
         auto* const chunk = new (begin + before) Chunk;
         auto* const first = reinterpret_cast<Slot*>(begin + before + header_bytes);
@@ -125,7 +124,7 @@ private:
     void unmap(Chunk& chunk) noexcept {
         chunk.~Chunk();
         unpoison(&chunk, chunk_bytes);  // whoever is given these pages next may use them
-        ::munmap(&chunk, chunk_bytes);
+        sys::unmap(&chunk, chunk_bytes);
         --chunks_;
     }
 

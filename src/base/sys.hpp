@@ -94,6 +94,11 @@ void reset_on_close(int fd) noexcept;
 /// F_GETPIPE_SZ, or -errno.
 [[nodiscard]] int pipe_size(int fd) noexcept;
 
+/// Fresh pages, mmap(2); nullptr: there is no memory.
+[[nodiscard]] void* map(std::size_t bytes) noexcept;
+/// munmap(2), also of a part.
+void unmap(void* memory, std::size_t bytes) noexcept;
+
 [[nodiscard]] int epoll_create() noexcept;
 [[nodiscard]] int epoll_add(int epoll, int fd, std::uint32_t events, void* data) noexcept;
 void epoll_remove(int epoll, int fd) noexcept;

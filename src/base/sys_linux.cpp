@@ -8,6 +8,7 @@
 #include <netinet/tcp.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -164,6 +165,14 @@ int set_pipe_size(int fd, std::size_t bytes) noexcept {
 }
 
 int pipe_size(int fd) noexcept { return value_or_errno(::fcntl(fd, F_GETPIPE_SZ)); }
+
+void* map(std::size_t bytes) noexcept {
+    void* const area =
+        ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return area == MAP_FAILED ? nullptr : area;
+}
+
+void unmap(void* memory, std::size_t bytes) noexcept { ::munmap(memory, bytes); }
 
 int epoll_create() noexcept { return value_or_errno(::epoll_create1(EPOLL_CLOEXEC)); }
 

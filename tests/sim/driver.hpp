@@ -3,10 +3,12 @@
 #include "eplb/proxy.hpp"
 #include "eplb/reactor.hpp"
 #include "sim/kernel.hpp"
+#include "sim/memory.hpp"
 
 #include <algorithm>
 #include <cstdint>
 #include <map>
+#include <new>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -64,10 +66,16 @@ private:
     static constexpr std::uint64_t most_turns = 300'000;
 
     void turn() {
-        if (kernel_.crew().empty()) {
-            reactor_.run_once(eplb::Duration{-1});
-        } else {
-            turn_one_of_several();
+        try {
+            const BalancersTurn at_stake;
+            if (kernel_.crew().empty()) {
+                reactor_.run_once(eplb::Duration{-1});
+            } else {
+                turn_one_of_several();
+            }
+        } catch (const std::bad_alloc&) {
+            failure_ = "a want of memory was nobody's business";
+            return;
         }
         if (!kernel_.violations().empty()) {
             failure_ = kernel_.violations().front();
@@ -137,6 +145,7 @@ public:
 
     void on_event(eplb::LogLevel, std::string_view) noexcept override {}
     void on_session_end(const eplb::SessionSummary& summary) noexcept override {
+        const SimulationsTurn simulation;
         last = {summary.reason,
                 summary.bytes_up,
                 summary.bytes_down,

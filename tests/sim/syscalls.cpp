@@ -2,6 +2,7 @@
 
 #include "base/sys.hpp"
 #include "sim/kernel.hpp"
+#include "sim/memory.hpp"
 #include "sim/wakers.hpp"
 
 #include <algorithm>
@@ -13,6 +14,7 @@
 #include <cstring>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <sys/mman.h>
 
 namespace eplb::sys {
 
@@ -25,6 +27,7 @@ using sim::Listener;
 using sim::Pipe;
 using sim::PipeEnd;
 using sim::Place;
+using sim::SimulationsTurn;
 
 Kernel& begin(bool locked = false) noexcept {
     Kernel& kernel = Kernel::current();
@@ -88,6 +91,7 @@ constexpr IoResult bad_descriptor{Io::error, EBADF, 0};
 // --- moving bytes
 
 IoResult recv(int fd, std::span<std::byte> buffer) noexcept {
+    const SimulationsTurn simulation;
     Kernel& kernel = begin();
     auto* const socket = kernel.file_as<Endpoint>(fd, "recv");
     if (socket == nullptr) return bad_descriptor;
@@ -95,6 +99,7 @@ IoResult recv(int fd, std::span<std::byte> buffer) noexcept {
 }
 
 IoResult send(int fd, std::span<const std::byte> bytes) noexcept {
+    const SimulationsTurn simulation;
     Kernel& kernel = begin();
     auto* const socket = kernel.file_as<Endpoint>(fd, "send");
     if (socket == nullptr) return bad_descriptor;
@@ -102,6 +107,7 @@ IoResult send(int fd, std::span<const std::byte> bytes) noexcept {
 }
 
 IoResult peek(int fd, std::span<std::byte> buffer) noexcept {
+    const SimulationsTurn simulation;
     Kernel& kernel = begin();
     auto* const socket = kernel.file_as<Endpoint>(fd, "peek");
     if (socket == nullptr) return bad_descriptor;
@@ -112,6 +118,7 @@ IoResult peek(int fd, std::span<std::byte> buffer) noexcept {
 IoResult send_ahead(int fd, std::span<const std::byte> bytes) noexcept { return send(fd, bytes); }
 
 IoResult splice(int from, int to, std::size_t count) noexcept {
+    const SimulationsTurn simulation;
     Kernel& kernel = begin();
     File* const source = kernel.file(from, "splice");
     File* const target = kernel.file(to, "splice");
@@ -143,6 +150,7 @@ IoResult splice(int from, int to, std::size_t count) noexcept {
 }
 
 IoResult read(int fd, std::span<std::byte> buffer) noexcept {
+    const SimulationsTurn simulation;
     Kernel& kernel = begin();
     File* const file = kernel.file(fd, "read");
     IoResult result = bad_descriptor;
@@ -160,6 +168,7 @@ IoResult read(int fd, std::span<std::byte> buffer) noexcept {
 
 // To a mailbox's eventfd, that is, which is locked.
 IoResult write(int fd, std::span<const std::byte> bytes) noexcept {
+    const SimulationsTurn simulation;
     Kernel& kernel = begin(true);
     File* const file = kernel.file(fd, "write");
     IoResult result = bad_descriptor;
@@ -176,6 +185,7 @@ IoResult write(int fd, std::span<const std::byte> bytes) noexcept {
 // --- sockets
 
 int socket(int family) noexcept {
+    const SimulationsTurn simulation;
     Kernel& kernel = begin();
     if (family != AF_INET) return -EAFNOSUPPORT;  // a machine without IPv6
     if (kernel.random().one_in(kernel.options().faults.socket_shortage)) return -kernel.shortage();
@@ -184,6 +194,7 @@ int socket(int family) noexcept {
 }
 
 int bind(int fd, const sockaddr_storage& address, socklen_t) noexcept {
+    const SimulationsTurn simulation;
     auto* const socket = begin().file_as<Endpoint>(fd, "bind");
     if (socket == nullptr) return EBADF;
     socket->set_places(to_place(address), {});
@@ -191,6 +202,7 @@ int bind(int fd, const sockaddr_storage& address, socklen_t) noexcept {
 }
 
 int listen(int fd, int backlog) noexcept {
+    const SimulationsTurn simulation;
     Kernel& kernel = begin();
     File* const file = kernel.file(fd, "listen");
     if (auto* const listener = dynamic_cast<Listener*>(file)) {
@@ -203,6 +215,7 @@ int listen(int fd, int backlog) noexcept {
 }
 
 int accept(int fd, sockaddr_storage& peer, socklen_t& length) noexcept {
+    const SimulationsTurn simulation;
     Kernel& kernel = begin();
     auto* const listener = kernel.file_as<Listener>(fd, "accept");
     if (listener == nullptr) return -EBADF;
@@ -213,6 +226,7 @@ int accept(int fd, sockaddr_storage& peer, socklen_t& length) noexcept {
 }
 
 int connect(int fd, const sockaddr_storage& address, socklen_t) noexcept {
+    const SimulationsTurn simulation;
     Kernel& kernel = begin();
     auto* const socket = kernel.file_as<Endpoint>(fd, "connect");
     if (socket == nullptr) return EBADF;
@@ -220,6 +234,7 @@ int connect(int fd, const sockaddr_storage& address, socklen_t) noexcept {
 }
 
 int local_address(int fd, sockaddr_storage& address, socklen_t& length) noexcept {
+    const SimulationsTurn simulation;
     Kernel& kernel = begin();
     File* const file = kernel.file(fd, "getsockname");
     if (file == nullptr) return EBADF;
@@ -231,6 +246,7 @@ int local_address(int fd, sockaddr_storage& address, socklen_t& length) noexcept
 }
 
 int set_option(int fd, int level, int name, int value) noexcept {
+    const SimulationsTurn simulation;
     File* const file = begin().file(fd, "setsockopt");
     if (file == nullptr) return EBADF;
     auto* const socket = dynamic_cast<Endpoint*>(file);
@@ -244,11 +260,13 @@ int set_text_option(int fd, int level, int name, std::string_view) noexcept {
 }
 
 int take_error(int fd) noexcept {
+    const SimulationsTurn simulation;
     auto* const socket = begin().file_as<Endpoint>(fd, "getsockopt");
     return socket == nullptr ? EBADF : finish("take_error", fd, 0, socket->take_error());
 }
 
 std::size_t unsent_bytes(int fd) noexcept {
+    const SimulationsTurn simulation;
     auto* const socket = begin().file_as<Endpoint>(fd, "ioctl");
     const bool dead = socket == nullptr || socket->state() == Endpoint::State::closed;
     const std::size_t bytes = dead ? 0 : socket->unsent();
@@ -258,12 +276,14 @@ std::size_t unsent_bytes(int fd) noexcept {
 
 // The peers of this world acknowledge whatever reaches them.
 int peer_state(int fd, PeerState& state) noexcept {
+    const SimulationsTurn simulation;
     auto* const socket = begin().file_as<Endpoint>(fd, "getsockopt");
     state = {};
     return finish("peer_state", fd, 0, socket == nullptr ? EBADF : 0);
 }
 
 int shutdown_write(int fd) noexcept {
+    const SimulationsTurn simulation;
     Kernel& kernel = begin();
     auto* const socket = kernel.file_as<Endpoint>(fd, "shutdown");
     if (socket == nullptr) return EBADF;
@@ -272,6 +292,7 @@ int shutdown_write(int fd) noexcept {
 }
 
 void reset_on_close(int fd) noexcept {
+    const SimulationsTurn simulation;
     File* const file = begin().file(fd, "setsockopt");
     trace("reset_on_close", fd, 0, 0);
     if (auto* const socket = dynamic_cast<Endpoint*>(file)) socket->set_linger_zero();
@@ -280,6 +301,7 @@ void reset_on_close(int fd) noexcept {
 // --- pipes, epoll, the rest
 
 int pipe(int& read_end, int& write_end) noexcept {
+    const SimulationsTurn simulation;
     Kernel& kernel = begin();
     const auto& options = kernel.options();
     if (kernel.random().one_in(options.faults.pipe_shortage)) return kernel.shortage();
@@ -291,6 +313,7 @@ int pipe(int& read_end, int& write_end) noexcept {
 }
 
 int set_pipe_size(int fd, std::size_t bytes) noexcept {
+    const SimulationsTurn simulation;
     Kernel& kernel = begin();
     auto* const end = kernel.file_as<PipeEnd>(fd, "fcntl");
     if (end == nullptr) return -EBADF;
@@ -301,16 +324,28 @@ int set_pipe_size(int fd, std::size_t bytes) noexcept {
 }
 
 int pipe_size(int fd) noexcept {
+    const SimulationsTurn simulation;
     auto* const end = begin().file_as<PipeEnd>(fd, "fcntl");
     return end == nullptr ? -EBADF : static_cast<int>(end->pipe().slots() * Pipe::page);
 }
 
+void* map(std::size_t bytes) noexcept {
+    if (sim::memory_is_refused()) return nullptr;
+    void* const area =
+        ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return area == MAP_FAILED ? nullptr : area;
+}
+
+void unmap(void* memory, std::size_t bytes) noexcept { ::munmap(memory, bytes); }
+
 int epoll_create() noexcept {
+    const SimulationsTurn simulation;
     Kernel& kernel = begin();
     return kernel.open(kernel.make<sim::Epoll>());
 }
 
 int epoll_add(int epoll, int fd, std::uint32_t events, void* data) noexcept {
+    const SimulationsTurn simulation;
     Kernel& kernel = begin();
     auto* const set = kernel.file_as<sim::Epoll>(epoll, "epoll_ctl");
     File* const file = kernel.file(fd, "epoll_ctl");
@@ -325,6 +360,7 @@ int epoll_add(int epoll, int fd, std::uint32_t events, void* data) noexcept {
 }
 
 void epoll_remove(int epoll, int fd) noexcept {
+    const SimulationsTurn simulation;
     Kernel& kernel = begin();
     auto* const set = kernel.file_as<sim::Epoll>(epoll, "epoll_ctl");
     if (set == nullptr || kernel.file(fd, "epoll_ctl") == nullptr) return;
@@ -334,6 +370,7 @@ void epoll_remove(int epoll, int fd) noexcept {
 }
 
 int epoll_wait(int epoll, std::span<epoll_event> events, int timeout_ms) noexcept {
+    const SimulationsTurn simulation;
     Kernel& kernel = Kernel::current();
     auto* const set = kernel.file_as<sim::Epoll>(epoll, "epoll_wait");
     if (set == nullptr) return -EBADF;
@@ -348,17 +385,20 @@ int epoll_wait(int epoll, std::span<epoll_event> events, int timeout_ms) noexcep
 }
 
 int eventfd() noexcept {
+    const SimulationsTurn simulation;
     Kernel& kernel = begin();
     return kernel.open(kernel.make<sim::EventFd>());
 }
 
 int signalfd(const sigset_t& signals) noexcept {
+    const SimulationsTurn simulation;
     Kernel& kernel = begin();
     return kernel.open(kernel.make<sim::SignalFd>(signals));
 }
 
 void close(int fd) noexcept {
     trace("close", fd, 0, 0);
+    const SimulationsTurn simulation;
     begin().close(fd);
 }
 
