@@ -22,12 +22,15 @@ TimePoint later(TimePoint from, Duration timeout) noexcept {
     return timeout == Duration{0} ? TimePoint::max() : saturating_add(from, timeout);
 }
 
+// This machine could not go on, with a peer that knows nothing of it.
+bool is_our_fault(int error) noexcept {
+    return error == ENOMEM || error == ENOBUFS || error == EIO;
+}
+
 // Why it broke: this machine could not go on, the peer fell silent, or somebody said no.
 EndReason reason_for(int error, EndReason reset, EndReason timeout) noexcept {
+    if (is_our_fault(error)) return EndReason::local_error;
     switch (error) {
-    case ENOMEM:
-    case ENOBUFS:
-    case EIO: return EndReason::local_error;
     case ETIMEDOUT:
     case EHOSTUNREACH:
     case ENETUNREACH: return timeout;
@@ -90,6 +93,11 @@ Next Duplex::judge() noexcept {
     using State = Flow::State;
     if (up_.state() == State::source_failed) return client_broke(up_.error());
     if (down_.state() == State::source_failed) return server_broke(down_.error());
+    // Bytes were lost on the way to somebody who may go on waiting for them: no end will come from there.
+    if (up_.state() == State::destination_failed && is_our_fault(up_.error()))
+        return server_broke(up_.error());
+    if (down_.state() == State::destination_failed && is_our_fault(down_.error()))
+        return client_broke(down_.error());
 
     // Nobody reads from a side whose flow has finished, so only the watch tells that it broke
     // afterwards; and since nobody will, asking for the error takes it away from nobody.
