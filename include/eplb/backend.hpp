@@ -183,11 +183,12 @@ private:
     std::atomic<std::uint32_t> weight_;
     std::atomic<std::uint32_t> share_{full_share};
     std::atomic<std::size_t> max_connections_{0};
-    std::atomic<std::size_t> active_{0};
+    std::atomic<std::uint8_t> state_{0};
+    // Written by sessions of all workers; what is above, and read by every pick, is hardly ever.
+    alignas(64) std::atomic<std::size_t> active_{0};
     std::atomic<std::uint64_t> attempts_{0};
     std::atomic<std::uint64_t> failures_{0};
     std::atomic<std::uint32_t> failures_in_a_row_{0};
-    std::atomic<std::uint8_t> state_{0};
     Latency latency_;
 };
 

@@ -52,6 +52,11 @@ public:
     bool want_room() noexcept { return !room_wanted_.exchange(true); }
     /// What take_session() would say now; takes nothing.
     [[nodiscard]] bool has_room_for_session() const noexcept { return fits_session(use_.load()); }
+    /// One more session lacks descriptors, not leave by `max_sessions`: closing pipes may help.
+    [[nodiscard]] bool short_of_descriptors() const noexcept {
+        const Use use = use_.load();
+        return use.sessions < max_sessions_ && left_by(use) < per_session;
+    }
     /// A session waits only because pipes have the descriptors: a pipe that comes back is better
     /// closed than kept.
     [[nodiscard]] bool pipes_in_the_way() const noexcept;
@@ -77,7 +82,8 @@ private:
     std::atomic<std::size_t> descriptors_;
     std::atomic<std::size_t> max_sessions_;
     std::function<void()> on_room_;
-    std::atomic<Use> use_{Use{}};
+    // Written by all threads, while what is above is only read.
+    alignas(64) std::atomic<Use> use_{Use{}};
     std::atomic<bool> room_wanted_{false};
 };
 

@@ -156,7 +156,8 @@ public:
     void drain(Duration timeout, std::function<void(std::size_t reset_sessions)> on_drained);
     /// The same; each service's sessions have the service's `drain_timeout`.
     void drain(std::function<void(std::size_t reset_sessions)> on_drained);
-    /// Resets every session: they end with EndReason::drain in the next turn, or the one after it.
+    /// Resets every session that there is: they end with EndReason::drain, 64 of each worker in a turn,
+    /// the first ones in the next turn or the one after it.
     void reset_sessions() noexcept;
 
     /// Sessions at a time, as configured or as worked out.

@@ -3,6 +3,7 @@
 #include "app/log_target.hpp"
 #include "app/reload_command.hpp"
 #include "base/duration.hpp"
+#include "base/saturating.hpp"
 #include "base/size.hpp"
 #include "control/config_dump.hpp"
 #include "control/config_file.hpp"
@@ -25,6 +26,7 @@
 #include <fmt/format.h>
 #include <functional>
 #include <memory>
+#include <new>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -143,6 +145,21 @@ control::Diagnostics learn_names(Reactor& reactor, control::Names& names,
     return diagnostics;
 }
 
+// Without memory nobody dies who need not. Sessions see to themselves; what else there is to do, a
+// check or a reload, is tried again, or given up by who does it.
+void turn_until_stopped(Reactor& reactor, Log& log) {
+    TimePoint told = TimePoint::min();
+    for (;;) {
+        try {
+            return reactor.run();
+        } catch (const std::bad_alloc&) {
+            if (reactor.now() < saturating_add(told, std::chrono::seconds{1})) continue;
+            told = reactor.now();
+            log.on_event(LogLevel::error, "out of memory");
+        }
+    }
+}
+
 int serve(const CommandLine& options, control::ResolvedSettings resolved,
           const std::string& text_of_file) {
     // Before the log's thread starts, so that no signal is ever delivered to it.
@@ -228,7 +245,7 @@ int serve(const CommandLine& options, control::ResolvedSettings resolved,
             stop(signal);
         }
     };
-    reactor.run();
+    turn_until_stopped(reactor, log);
 
     // Another signal on our way out must not turn a clean exit into a death.
     for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1}) std::signal(signal, SIG_IGN);

@@ -33,9 +33,7 @@ void DescriptorBudget::return_pipe() noexcept {
 }
 
 bool DescriptorBudget::pipes_in_the_way() const noexcept {
-    if (!room_wanted_.load()) return false;
-    const Use use = use_.load();
-    return use.sessions < max_sessions_ && left_by(use) < per_session;
+    return room_wanted_.load() && short_of_descriptors();
 }
 
 // Whoever waits has set the flag and then looked for room; we have made room and then look at the

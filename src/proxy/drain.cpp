@@ -4,6 +4,7 @@
 #include "eplb/reactor.hpp"
 
 #include <fmt/format.h>
+#include <new>
 #include <string>
 #include <utility>
 
@@ -45,8 +46,7 @@ Next Drain::run() {
         return Next::done;
     }
     if (timeout_.take_fired()) {
-        observer_.on_event(LogLevel::warning,
-                           fmt::format("drain timeout: resetting {}", count_of_sessions(left)));
+        tell_reset(left);
         reset_ = left;
         hooks_.reset_sessions();
     } else if (message_.take_fired()) {
@@ -62,13 +62,22 @@ void Drain::retire() {
 }
 
 void Drain::tell(std::size_t left) noexcept {
-    std::string limit;
-    if (deadline_ != TimePoint::max()) {
-        limit = fmt::format(", for at most {}", format_duration(deadline_ - reactor_.now()));
-    }
-    observer_.on_event(LogLevel::info,
-                       fmt::format("draining: {} left{}", count_of_sessions(left), limit));
     message_.start(message_interval);
+    try {
+        std::string limit;
+        if (deadline_ != TimePoint::max()) {
+            limit = fmt::format(", for at most {}", format_duration(deadline_ - reactor_.now()));
+        }
+        observer_.on_event(LogLevel::info,
+                           fmt::format("draining: {} left{}", count_of_sessions(left), limit));
+    } catch (const std::bad_alloc&) {}  // the next message may be possible
+}
+
+void Drain::tell_reset(std::size_t left) noexcept {
+    try {
+        observer_.on_event(LogLevel::warning,
+                           fmt::format("drain timeout: resetting {}", count_of_sessions(left)));
+    } catch (const std::bad_alloc&) {}  // they are reset all the same
 }
 
 }  // namespace eplb

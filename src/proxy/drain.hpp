@@ -33,6 +33,7 @@ public:
 
 private:
     void tell(std::size_t left) noexcept;
+    void tell_reset(std::size_t left) noexcept;
 
     Reactor& reactor_;
     ProxyObserver& observer_;

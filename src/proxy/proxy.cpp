@@ -9,6 +9,7 @@
 #include "proxy/retirement.hpp"
 #include "proxy/rollout.hpp"
 #include "proxy/roster.hpp"
+#include "proxy/session_orders.hpp"
 #include "proxy/shortage_report.hpp"
 #include "proxy/supervisor.hpp"
 #include "proxy/worker.hpp"
@@ -20,6 +21,8 @@
 #include <exception>
 #include <fmt/format.h>
 #include <list>
+#include <map>
+#include <new>
 #include <stdexcept>
 #include <utility>
 
@@ -170,26 +173,23 @@ public:
         for (std::size_t i = 0; i < config().services.size(); ++i) {
             const Duration timeout = config().services[i].drain_timeout;
             if (timeout == Duration{0} || (timeout == longest && !endless)) continue;
-            retire(timeout, [this, id = roster_.generation().services[i]->id] {
-                reset_sessions(EndReason::drain, [id](const Session& session) {
-                    return session.frontend().service.id() == id;
-                });
-            });
+            SessionOrders orders;
+            orders.reset_those_of_service(roster_.generation().services[i]->id, EndReason::drain);
+            retire(timeout, std::move(orders));
         }
         drain(endless ? Duration{0} : longest, std::move(on_drained));
     }
 
     void reset_sessions() noexcept {
         if (stopping_) return;
-        // Some session is in the middle of something.
-        if (is_telling()) return first_->post([this](Worker&) { reset_sessions(); });
         if (closing_) {
             reset_when_closed_ = true;
             return;
         }
-        first_->reset_sessions();
-        for (const auto& thread : threads_) {
-            thread->post([](Worker& worker) { worker.reset_sessions(); });
+        // In a turn of its own, if some session is in the middle of something.
+        if (!is_telling()) first_->reset_sessions();
+        for (Worker* const worker : workers_) {
+            if (worker != first_.get() || is_telling()) worker->call(Worker::Wish::reset_sessions);
         }
     }
 
@@ -227,6 +227,11 @@ public:
 
 private:
     using Opened = std::vector<Rollout::NewListener>;
+    struct Retiring {
+        explicit Retiring(SessionOrders wanted) : orders{std::move(wanted)} {}
+        SessionOrders orders;
+        std::unique_ptr<Retirement> timer;
+    };
 
     // --- workers
 
@@ -353,22 +358,29 @@ private:
 
     void retire_removed(const Roster::Draft& draft) {
         for (const auto& backend : draft.returned_backends) pardon(*backend);
+        // Together, what ends at one time: each worker goes round its sessions once for it.
+        std::map<Duration, SessionOrders> orders;  // zero: now
+        const auto orders_for = [&](OnRemove policy, Duration timeout) -> SessionOrders* {
+            if (policy == OnRemove::close) return &orders[Duration{0}];
+            return policy == OnRemove::drain && timeout > Duration{0} ? &orders[timeout] : nullptr;
+        };
         for (const auto& [backend, policy, timeout] : draft.removed_backends) {
             if (backend->active() == 0) continue;
-            retire(policy, timeout, backend.get(), [this, gone = backend] {
-                reset_sessions(EndReason::removed, [gone = gone.get()](const Session& session) {
-                    return session.backend() == gone;
-                });
-            });
+            if (SessionOrders* const own = orders_for(policy, timeout))
+                own->reset_those_of(backend, EndReason::removed);
         }
         for (const auto& [frontend, policy, timeout] : draft.removed_frontends) {
             // A socket that another service has now is no reason to end anybody's session.
             if (is_listened_on(frontend.socket)) continue;
-            retire(policy, timeout, nullptr, [this, id = frontend.id] {
-                reset_sessions(EndReason::removed, [id](const Session& session) {
-                    return session.frontend().id == id;
-                });
-            });
+            if (SessionOrders* const own = orders_for(policy, timeout))
+                own->reset_those_of_frontend(frontend.id, EndReason::removed);
+        }
+        for (auto& [timeout, own] : orders) {
+            if (timeout == Duration{0}) {
+                carry_out(std::move(own));
+            } else {
+                retire(timeout, std::move(own));
+            }
         }
     }
 
@@ -377,47 +389,42 @@ private:
         return std::ranges::find(frontends, socket, &FrontendSpec::socket) != frontends.end();
     }
 
-    void retire(OnRemove policy, Duration timeout, const Backend* backend,
-                std::function<void()> end) {
-        if (policy == OnRemove::close) return end();
-        if (policy == OnRemove::drain && timeout > Duration{0})
-            retire(timeout, std::move(end), backend);
-    }
-
-    void retire(Duration time, std::function<void()> end, const Backend* backend = nullptr) {
-        retirements_.push_back({backend, nullptr});
-        retirements_.back().second = std::make_unique<Retirement>(
-            reactor_, time, [this, end = std::move(end)](Retirement& over) {
-                end();
+    // Carries `orders` out after that time.
+    void retire(Duration time, SessionOrders orders) {
+        Retiring& retiring = retirements_.emplace_back(std::move(orders));
+        retiring.timer =
+            std::make_unique<Retirement>(reactor_, time, [this, &retiring](Retirement& over) {
+                carry_out(std::move(retiring.orders));
                 std::erase_if(retirements_,
-                              [&](const auto& entry) { return entry.second.get() == &over; });
+                              [&](const Retiring& entry) { return entry.timer.get() == &over; });
             });
     }
 
     // A backend that came back keeps its sessions.
-    void pardon(const Backend& backend) {
-        std::erase_if(retirements_, [&](const auto& entry) { return entry.first == &backend; });
+    void pardon(const Backend& backend) noexcept {
+        for (Retiring& retiring : retirements_) retiring.orders.spare(backend);
+        std::erase_if(retirements_, [](const Retiring& entry) { return entry.orders.empty(); });
     }
 
-    void reset_sessions(EndReason reason, std::function<bool(const Session&)> wanted) {
-        broadcast([reason, wanted = std::move(wanted)](
-                      Worker& worker) { worker.reset_sessions(reason, wanted); },
+    void carry_out(SessionOrders orders) {
+        broadcast([orders = std::make_shared<const SessionOrders>(std::move(orders))](
+                      Worker& worker) { worker.carry_out(*orders); },
                   [] {});
     }
 
     // --- backends' health
 
     void on_backend_down(const ServiceBackend& member) {
-        if (member.service->on_down == OnDown::keep) return;
-        const OnRemove policy =
-            member.service->on_down == OnDown::close ? OnRemove::close : OnRemove::drain;
-        retire(policy, member.service->drain_timeout, member.backend.get(),
-               [this, down = member.backend] {
-                   reset_sessions(EndReason::backend_down,
-                                  [down = down.get()](const Session& session) {
-                                      return session.backend() == down;
-                                  });
-               });
+        const OnDown policy = member.service->on_down;
+        const Duration timeout = member.service->drain_timeout;
+        if (policy == OnDown::keep || (policy != OnDown::close && timeout == Duration{0})) return;
+        SessionOrders orders;
+        orders.reset_those_of(member.backend, EndReason::backend_down);
+        if (policy == OnDown::close) {
+            carry_out(std::move(orders));
+        } else {
+            retire(timeout, std::move(orders));
+        }
     }
 
     // From the thread of any worker.
@@ -431,8 +438,9 @@ private:
         if (supervisor_) (*supervisor_.*what)(backend);
     }
 
-    void on_change_of_backends() {
-        broadcast([](Worker& worker) { worker.on_backend_room(); }, [] {});
+    void on_change_of_backends() noexcept {
+        first_->on_backend_room();
+        for (const auto& thread : threads_) thread->worker().call(Worker::Wish::backend_room);
     }
 
     // --- draining
@@ -468,12 +476,14 @@ private:
     void on_session_gone() {
         if (!draining_) return;
         if (threads_.empty()) {
-            if (drain_) drain_->on_session_gone();
-        } else {
-            first_->post([this](Worker&) {
-                if (drain_) drain_->on_session_gone();
-            });
+            on_sessions_gone();
+        } else if (active_sessions() == 0) {
+            first_->call(Worker::Wish::look_at_sessions);
         }
+    }
+
+    void on_sessions_gone() noexcept {
+        if (drain_) drain_->on_session_gone();
     }
 
     // --- running out
@@ -481,22 +491,31 @@ private:
     void on_room() {
         if (stopping_) return;
         if (threads_.empty()) return first_->on_room();
-        for (Worker* const worker : workers_) {
-            worker->post([](Worker& that) { that.on_room(); });
-        }
+        for (Worker* const worker : workers_) worker->call(Worker::Wish::room);
+    }
+
+    // For the worker whose turn it is.
+    void on_service_room(std::size_t worker) noexcept {
+        if (stopping_) return;
+        if (threads_.empty()) return first_->on_room();
+        for (; worker < workers_.size(); worker += ServiceLimits::most_told_apart)
+            workers_[worker]->call(Worker::Wish::room);
     }
 
     void on_pipes_in_the_way() {
         if (stopping_ || threads_.empty()) return;  // a single one has closed its own
-        for (Worker* const worker : workers_) {
-            worker->post([](Worker& that) { that.trim_pipes(); });
-        }
+        for (Worker* const worker : workers_) worker->call(Worker::Wish::trim_pipes);
     }
 
     void on_splice_refused(int error) {
         if (refusal_told_.exchange(true)) return;  // another worker has
-        observer_.on_event(LogLevel::warning, fmt::format("splice(2) refused: {}; copying instead",
-                                                          std::strerror(error)));
+        try {
+            observer_.on_event(
+                LogLevel::warning,
+                fmt::format("splice(2) refused: {}; copying instead", std::strerror(error)));
+        } catch (const std::bad_alloc&) {
+            refusal_told_ = false;  // maybe another worker can
+        }
     }
 
     Reactor& reactor_;
@@ -504,13 +523,14 @@ private:
     Limits limits_;
     DescriptorBudget budget_;
     ShortageReport shortages_;
-    Roster roster_{[this] { on_room(); }};
+    Roster roster_{[this](std::size_t worker) { on_service_room(worker); }};
     Worker::Shared shared_{
         .observer = observer_,
         .budget = budget_,
         .shortages = shortages_,
         .on_splice_refused = [this](int error) { on_splice_refused(error); },
         .on_session_gone = [this] { on_session_gone(); },
+        .on_sessions_gone = [this] { on_sessions_gone(); },
         .on_backend_failing =
             [this](const Backend& backend) { tell_supervisor(backend, &Supervisor::on_failure); },
         .on_backend_answering =
@@ -532,7 +552,7 @@ private:
     std::shared_ptr<Rollout> rollout_;  // of apply(), while workers go over
     bool close_when_rolled_out_ = false;
     // What was removed and has time left; whose sessions, if a backend's.
-    std::list<std::pair<const Backend*, std::unique_ptr<Retirement>>> retirements_;
+    std::list<Retiring> retirements_;
 
     // Of a drain:
     std::atomic<bool> draining_{false};

@@ -65,7 +65,8 @@ public:
     };
 
     /// `on_room` is what the ServiceLimits of the roster's services is to call.
-    explicit Roster(std::function<void()> on_room = {}) : on_room_{std::move(on_room)} {}
+    explicit Roster(std::function<void(std::size_t worker)> on_room = {})
+        : on_room_{std::move(on_room)} {}
 
     /// For so many workers. Throws std::invalid_argument for a configuration that makes no sense, and
     /// whatever its make_balancer throws.
@@ -97,7 +98,7 @@ private:
     void find_removed(Draft& draft) const;
     [[nodiscard]] const ServiceConfig& config_of(std::uint32_t service) const noexcept;
 
-    std::function<void()> on_room_;
+    std::function<void(std::size_t)> on_room_;
     Config config_;
     Generation generation_;
     std::vector<Address> configured_;  // of the generation's frontends, in their order

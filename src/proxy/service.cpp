@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <fstream>
 #include <iterator>
+#include <new>
 #include <random>
 #include <utility>
 
@@ -47,7 +48,7 @@ Service::Service(std::shared_ptr<const ServiceSpec> spec, std::size_t worker, Re
     take_backends();
     // Custom ones are asked for clients alone.
     for (std::size_t i = 0; i < worker && !spec_->custom_balancers; ++i)
-        static_cast<void>(pick({}, {}, {}));
+        static_cast<void>(pick({}, nullptr, {}));
 }
 
 bool Service::update(std::shared_ptr<const ServiceSpec> spec, RelayContext& context) {
@@ -114,7 +115,7 @@ void Service::remove() noexcept {
     backups_.backends.clear();
 }
 
-Service::Choice Service::pick(const Address& client, std::span<const FailedAttempt> failed,
+Service::Choice Service::pick(const Address& client, const FailedAttempts* failed,
                               TimePoint now) noexcept {
     const auto usable = [](const Backend& backend) { return backend.usable(); };
     const auto enabled = [](const Backend& backend) { return backend.enabled(); };
@@ -134,16 +135,15 @@ Service::Choice Service::pick(const Address& client, std::span<const FailedAttem
 template <class Predicate>
 std::optional<Service::Choice> Service::pick_from(Tier& tier, Predicate may_be_used,
                                                   const Address& client,
-                                                  std::span<const FailedAttempt> failed,
+                                                  const FailedAttempts* failed,
                                                   TimePoint now) noexcept {
-    const auto has_failed = [&](const Backend* backend) {
-        return std::ranges::any_of(
-            failed, [&](const FailedAttempt& attempt) { return attempt.backend.get() == backend; });
+    const auto has_failed = [failed](const Backend& backend) {
+        return failed != nullptr && failed->contains(backend);
     };
     candidates_.clear();
     bool some_are_full = false;
     for (Backend* const backend : tier.backends) {
-        if (!may_be_used(*backend) || has_failed(backend)) continue;
+        if (!may_be_used(*backend) || has_failed(*backend)) continue;
         if (backend->full()) {
             some_are_full = true;
         } else {
@@ -200,8 +200,11 @@ void Service::begin_round(TimePoint now, std::size_t workers) {
     inspection_.peers = timeouts_.dead_peer > Duration{0} &&
                         take_turn(next_look_at_peers_, inspection_.peers_interval);
     inspection_.latency = goes_by_latency() && take_turn(next_look_at_latency_, latency_interval);
-    if (rebalances() && take_turn(next_rebalance_, rebalance_interval))
-        rebalancer_.plan(primaries_.backends, workers);
+    if (rebalances() && take_turn(next_rebalance_, rebalance_interval)) {
+        try {
+            rebalancer_.plan(primaries_.backends, workers);
+        } catch (const std::bad_alloc&) {}  // the next one does
+    }
 }
 
 bool Service::is_to_be_moved(const Session& session) noexcept {
@@ -210,6 +213,21 @@ bool Service::is_to_be_moved(const Session& session) noexcept {
         return false;
     const std::optional<Duration> quiet = session.quiet();
     return quiet && *quiet >= config_->rebalance_idle && rebalancer_.take_from(*session.backend());
+}
+
+std::size_t Service::free_places() const noexcept {
+    std::size_t free = 0;
+    for (const Tier* const tier : {&primaries_, &backups_}) {
+        for (const Backend* const backend : tier->backends) {
+            if (!backend->usable()) continue;
+            const std::size_t most = backend->max_connections();
+            const std::size_t active = backend->active();
+            if (most == 0) return WaitingRoom::most_called;
+            if (active < most) free += most - active;
+            if (free >= WaitingRoom::most_called) return WaitingRoom::most_called;
+        }
+    }
+    return std::max(free, std::size_t{1});
 }
 
 bool Service::may_connect_to_itself(const Backend& backend) const noexcept {

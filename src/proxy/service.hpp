@@ -1,7 +1,9 @@
 #pragma once
 
 #include "eplb/balancer.hpp"
+#include "eplb/list_hook.hpp"
 #include "eplb/proxy.hpp"
+#include "proxy/failed_attempts.hpp"
 #include "proxy/rebalancer.hpp"
 #include "proxy/service_spec.hpp"
 
@@ -9,7 +11,6 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -17,9 +18,13 @@ namespace eplb {
 
 class Session;
 
+/// The lists of a worker in which a service may be.
+struct Calling;  ///< whoever waits for it is to be called
+struct Waiting;  ///< some of the worker's sessions wait for it
+
 /// A service as one worker knows it: what it was told, and a balancer of its own, so that picking
 /// takes no lock. Belongs to the thread of its worker, and outlives the sessions that came in by it.
-class Service {
+class Service : public ListHook<Calling>, public ListHook<Waiting> {
 public:
     /// The balancers of `worker` 0, 1, 2… begin at successive places of the sequence: the first
     /// clients of several workers do not all meet the same backend. `context` outlives it.
@@ -32,6 +37,8 @@ public:
     /// It is in the configuration no longer, for good: nobody gets a backend of it any more.
     void remove() noexcept;
     [[nodiscard]] bool removed() const noexcept { return removed_; }
+    /// The worker's own sessions that wait for a backend with room.
+    std::size_t waiting = 0;
 
     [[nodiscard]] std::uint32_t id() const noexcept { return spec_->id; }
     [[nodiscard]] const std::string& name() const noexcept { return config_->name; }
@@ -69,10 +76,14 @@ public:
         Backend* backend = nullptr;  ///< nullptr: nobody is left
         bool all_full = false;       ///< but there will be room
     };
-    /// Whom the balancer gives to `client`, leaving out those that failed it. Backups are for when
-    /// no other backend is usable, be it full or not.
-    [[nodiscard]] Choice pick(const Address& client, std::span<const FailedAttempt> failed,
+    /// Whom the balancer gives to `client`, leaving out those that failed it (nullptr: none did).
+    /// Backups are for when no other backend is usable, be it full or not. O(backends).
+    [[nodiscard]] Choice pick(const Address& client, const FailedAttempts* failed,
                               TimePoint now) noexcept;
+
+    /// For how many of those who wait there may be a place: one at least, for what keeps them waiting
+    /// may be over; and not more than WaitingRoom::most_called. O(backends).
+    [[nodiscard]] std::size_t free_places() const noexcept;
 
     /// Whether a connection to `backend`, if nobody listens there, could be given the backend's own
     /// port as its local one, and so be connected to itself (simultaneous open, RFC 9293, 3.5).
@@ -92,7 +103,7 @@ private:
     template <class Predicate>
     [[nodiscard]] std::optional<Choice> pick_from(Tier& tier, Predicate may_be_used,
                                                   const Address& client,
-                                                  std::span<const FailedAttempt> failed,
+                                                  const FailedAttempts* failed,
                                                   TimePoint now) noexcept;
 
     std::shared_ptr<const ServiceSpec> spec_;

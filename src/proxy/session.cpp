@@ -10,6 +10,7 @@
 #include <array>
 #include <cerrno>
 #include <netinet/in.h>
+#include <new>
 #include <span>
 #include <utility>
 
@@ -32,6 +33,7 @@ EndReason reason_of(const FailedAttempt& attempt) noexcept {
     case ECONNREFUSED:
     case ENOENT: return EndReason::connect_refused;
     case ETIMEDOUT: return EndReason::connect_timeout;
+    case EAGAIN: return is_unix ? EndReason::connect_timeout : EndReason::local_error;
     case EHOSTUNREACH:
     case EHOSTDOWN:
     case ENETUNREACH:
@@ -57,12 +59,29 @@ Session::Session(SessionHost& host, Frontend& frontend, Fd client, const Address
 // Nobody may be called by a waiter that is gone.
 Session::~Session() { leave_waiting_room(); }
 
+// What a session has besides itself (a list of failed attempts, a header, a place in the queue) is
+// allocated where it is needed. If that fails, this client is reset, and gives back what it has.
 Next Session::run() noexcept {
+    try {
+        return step();
+    } catch (const std::bad_alloc&) {
+        return out_of_memory();
+    }
+}
+
+Next Session::out_of_memory() noexcept {
+    host_.on_out_of_memory();
+    return end(EndReason::local_error, ENOMEM);
+}
+
+Next Session::step() {
     switch (phase_) {
     case Phase::fresh: return begin();
     case Phase::greeting: return read_header();
     case Phase::queued: return wait_on();
     case Phase::connecting: return check_connection();
+    case Phase::retrying: return go_on_trying();
+    case Phase::backlogged: return dial_again();
     case Phase::starved: return try_again();
     case Phase::relaying: return duplex_.step();
     case Phase::ended: break;
@@ -71,12 +90,13 @@ Next Session::run() noexcept {
 }
 
 void Session::retire() noexcept {
+    static const std::vector<FailedAttempt> none;
     host_.on_session_end({
         .client = client_,
         .service = service().name(),
         .listener = frontend_.address,
         .backend = backend_.get(),
-        .failed_attempts = failed(),
+        .failed_attempts = failed() != nullptr ? failed()->list() : none,
         .bytes_up = duplex_.bytes_up(),
         .bytes_down = duplex_.bytes_down(),
         .connect_time = connect_time_,
@@ -96,7 +116,7 @@ void Session::reset(EndReason reason) noexcept {
     host_.reactor().schedule(*this);
 }
 
-Next Session::begin() noexcept {
+Next Session::begin() {
     if (const int error = duplex_.client.watch.attach(duplex_.client.fd.get())) {
         return end(EndReason::local_error, error);
     }
@@ -105,7 +125,7 @@ Next Session::begin() noexcept {
     return service().config().accept_proxy == AcceptProxy::off ? admit() : expect_header();
 }
 
-Next Session::expect_header() noexcept {
+Next Session::expect_header() {
     if (!service().spec().access.trusted_proxies.contains(client_))
         return end(EndReason::untrusted_proxy);
     phase_ = Phase::greeting;
@@ -115,7 +135,7 @@ Next Session::expect_header() noexcept {
 
 // What is behind the header is not touched: the header is looked at where it lies, as often as more
 // of it comes, and taken out when it is whole.
-Next Session::read_header() noexcept {
+Next Session::read_header() {
     Watch& watch = duplex_.client.watch;
     if (watch.failed()) return end(EndReason::client_rst);
     if (duplex_.timer.take_fired()) return end(EndReason::proxy_header_timeout);
@@ -147,12 +167,12 @@ Next Session::read_header() noexcept {
     return admit();
 }
 
-Next Session::header_is_bad(std::string_view problem) noexcept {
+Next Session::header_is_bad(std::string_view problem) {
     rare().problem = problem;
     return end(EndReason::bad_proxy_header);
 }
 
-Next Session::admit() noexcept {
+Next Session::admit() {
     const ServiceSpec& spec = service().spec();
     if (!spec.access.admits(client_)) return end(EndReason::denied);
     if (spec.source_limits) {
@@ -169,13 +189,19 @@ Session::Rare& Session::rare() {
     return *rare_;
 }
 
-Next Session::connect_to_next() noexcept {
+Next Session::connect_to_next() {
     for (;;) {
-        if (!failed().empty() && !may_try_another()) return give_up();
+        const bool new_here = failed() == nullptr;
+        if (!new_here && !may_try_another()) return give_up();
+        // Each look at all backends, and each attempt, takes its time. Those that fail at once, for
+        // there is no route, say, would all be tried in one turn, while nobody else is served.
+        if (!new_here && !host_.may_try_at_once(service())) {
+            phase_ = Phase::retrying;
+            return Next::again;
+        }
         // Nobody is served before those who wait already, unless it has had its turn. Who has, does
         // not wait again: it could be the first for a backend that is full, while others that are
         // waiting behind it could have the one that failed it.
-        const bool new_here = failed().empty();
         if (new_here && !service().spec().waiting_room->empty()) return wait_for_room();
         const Service::Choice choice = service().pick(client_, failed(), host_.reactor().now());
         if (choice.all_full) return new_here ? wait_for_room() : give_up();
@@ -186,20 +212,27 @@ Next Session::connect_to_next() noexcept {
     }
 }
 
+Next Session::go_on_trying() {
+    if (duplex_.client.watch.failed()) return end(EndReason::client_rst);
+    return connect_to_next();
+}
+
 bool Session::may_try_another() const noexcept {
     const std::optional<std::size_t> retries = service().config().retries;
     const Duration limit = service().connect_timeout();
-    return (!retries || failed().size() <= *retries) &&
+    return (!retries || failed()->size() <= *retries) &&
            (limit == Duration{0} || age_without_waiting() / 2 < limit);
 }
 
 // --- all backends are full
 
-Next Session::wait_for_room() noexcept {
+Next Session::wait_for_room() {
     const ServiceSpec& spec = service().spec();
     if (!spec.waiting_room->enter(waiter(), spec.config->queue))
         return end(EndReason::backends_full);
     phase_ = Phase::queued;
+    woken_ = false;
+    host_.on_waiting(service());
     rare().queued_at = host_.reactor().now();
     static_cast<void>(has_waited_too_long());  // starts the timer
     // Room may have come between our look at the backends and our entering.
@@ -207,10 +240,11 @@ Next Session::wait_for_room() noexcept {
     return Next::wait;
 }
 
-Next Session::wait_on() noexcept {
+Next Session::wait_on() {
     if (duplex_.client.watch.failed()) return end(EndReason::client_rst);
     if (client_left()) return end(EndReason::client_fin);
-    if (!service().spec().waiting_room->is_first(waiter()))
+    // Whoever is called is one of the first; who runs for another reason may not be.
+    if (!std::exchange(woken_, false) && !service().spec().waiting_room->is_first(waiter()))
         return has_waited_too_long() ? end(EndReason::queue_timeout) : Next::wait;
     for (;;) {
         const Service::Choice choice = service().pick(client_, failed(), host_.reactor().now());
@@ -229,7 +263,7 @@ Next Session::wait_on() noexcept {
 }
 
 // Keeps the timer running for when it will have.
-bool Session::has_waited_too_long() noexcept {
+bool Session::has_waited_too_long() {
     const Duration limit = service().config().queue_timeout;
     if (limit == Duration{0}) return false;
     const Duration waited = host_.reactor().now() - rare().queued_at;
@@ -257,6 +291,7 @@ void Session::leave_waiting_room() noexcept {
     rare_->waited += host_.reactor().now() - rare_->queued_at;
     duplex_.timer.cancel();
     service().spec().waiting_room->leave(waiter());
+    host_.on_waited(service());
     host_.call_first(service());
 }
 
@@ -268,9 +303,13 @@ void Session::release_backend() noexcept {
 // --- connecting
 
 // Nothing: it failed at once, and counts as tried.
-std::optional<Next> Session::connect_to_backend() noexcept {
-    phase_ = Phase::connecting;
+std::optional<Next> Session::connect_to_backend() {
     connect_time_ = age();  // when it was dialled, until it answers
+    return dial();
+}
+
+std::optional<Next> Session::dial() {
+    phase_ = Phase::connecting;
     const int error = start_connecting(*backend_.get());
     if (error == 0) return connected();
     if (error == EINPROGRESS) {
@@ -279,8 +318,31 @@ std::optional<Next> Session::connect_to_backend() noexcept {
         return Next::wait;
     }
     if (is_shortage(error)) return starve(error);
+    if (error == EAGAIN && backend_.get()->address().is_unix()) return wait_for_backlog();
     attempt_failed(error);
     return std::nullopt;
+}
+
+// It is busy, as a TCP server is that lets a SYN go unanswered; and like that one it has the connect
+// timeout.
+std::optional<Next> Session::wait_for_backlog() {
+    const Duration limit = service().connect_timeout();
+    const Duration waited = age() - connect_time_;
+    if (limit > Duration{0} && waited >= limit) {
+        attempt_failed(EAGAIN);
+        return std::nullopt;
+    }
+    duplex_.server.close();
+    phase_ = Phase::backlogged;
+    duplex_.timer.start(time_to_next_dial(waited, limit));
+    return Next::wait;
+}
+
+Next Session::dial_again() {
+    if (duplex_.client.watch.failed()) return end(EndReason::client_rst);
+    if (!duplex_.timer.take_fired()) return Next::wait;
+    const std::optional<Next> next = dial();
+    return next ? *next : connect_to_next();
 }
 
 // 0: connected. EINPROGRESS: the watch will tell.
@@ -318,7 +380,7 @@ int Session::prepare_socket(const Address& backend) noexcept {
     return sys::bind(fd.get(), raw, length);
 }
 
-Next Session::check_connection() noexcept {
+Next Session::check_connection() {
     const Watch& server = duplex_.server.watch;
     if (duplex_.client.watch.failed()) return end(EndReason::client_rst);
 
@@ -342,7 +404,7 @@ Next Session::check_connection() noexcept {
     return connect_to_next();
 }
 
-Next Session::connected() noexcept {
+Next Session::connected() {
     if (service().config().send_proxy != SendProxy::off) {
         if (const int error = send_header()) {
             attempt_failed(error);
@@ -397,7 +459,7 @@ Address Session::destination() const noexcept {
     return Address::from(raw, length);
 }
 
-Next Session::starve(int error) noexcept {
+Next Session::starve(int error) {
     duplex_.server.close();
     const Duration limit = service().connect_timeout();
     if (limit > Duration{0} && age_without_waiting() >= limit) {
@@ -411,7 +473,7 @@ Next Session::starve(int error) noexcept {
     return Next::wait;
 }
 
-Next Session::try_again() noexcept {
+Next Session::try_again() {
     if (duplex_.client.watch.failed()) return end(EndReason::client_rst);
     if (!woken_ && !duplex_.timer.take_fired()) return Next::wait;
     duplex_.timer.cancel();
@@ -465,9 +527,10 @@ void Session::wake() noexcept {
     host_.reactor().schedule(*this);
 }
 
-void Session::attempt_failed(int error) noexcept {
+void Session::attempt_failed(int error) {
     Backend& backend = *backend_.get();
-    if (is_peers_fault(error, backend.address().is_unix())) {
+    // Nobody is left alone for being busy: that a backlog was full for so long is EAGAIN.
+    if (error != EAGAIN && is_peers_fault(error, backend.address().is_unix())) {
         const std::uint32_t failures = backend.count_failure();
         const std::uint32_t limit = service().config().eject_after;
         // One that swallows connections is not to look as if nothing were known of it.
@@ -475,16 +538,17 @@ void Session::attempt_failed(int error) noexcept {
             backend.latency().observe(age() - connect_time_, host_.reactor().now());
         if (limit != 0 && failures >= limit) host_.on_backend_failing(backend);
     }
-    rare().failed.push_back({backend.shared_from_this(), error});
+    rare().failed.add(backend.shared_from_this(), error);
     duplex_.timer.cancel();
     duplex_.server.close();
     release_backend();
 }
 
 Next Session::give_up() noexcept {
-    if (failed().empty())
+    if (failed() == nullptr)
         return end(service().removed() ? EndReason::removed : EndReason::no_backend);
-    return end(reason_of(failed().back()), failed().back().error);
+    const FailedAttempt& last = failed()->list().back();
+    return end(reason_of(last), last.error);
 }
 
 Next Session::end(EndReason reason, int error) noexcept {
@@ -496,9 +560,8 @@ Next Session::end(EndReason reason, int error) noexcept {
     return Next::done;
 }
 
-const std::vector<FailedAttempt>& Session::failed() const noexcept {
-    static const std::vector<FailedAttempt> none;
-    return rare_ ? rare_->failed : none;
+const FailedAttempts* Session::failed() const noexcept {
+    return rare_ && !rare_->failed.empty() ? &rare_->failed : nullptr;
 }
 
 // In the queue, that is.

@@ -3,6 +3,7 @@
 #include "eplb/proxy.hpp"
 #include "eplb/task.hpp"
 #include "proxy/duplex.hpp"
+#include "proxy/failed_attempts.hpp"
 #include "proxy/frontend.hpp"
 #include "proxy/proxy_protocol.hpp"
 #include "proxy/service_limits.hpp"
@@ -14,7 +15,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <vector>
 
 namespace eplb {
 
@@ -27,11 +27,19 @@ public:
     /// It has to wait for a resource that this machine is short of, and is to be woken when some
     /// may have come free. `again`: it still has to.
     virtual void on_starved(Session& session, bool again, int error) noexcept = 0;
+    /// It ends, because there is no memory for what it needs.
+    virtual void on_out_of_memory() noexcept = 0;
     /// A starved session got what it waited for, or waits no more.
     virtual void on_provided(Session& session) noexcept = 0;
+    /// Whether a client of `service` whom a backend failed at once may be tried with another one in
+    /// this turn; it is that turn's last but for so many.
+    [[nodiscard]] virtual bool may_try_at_once(const Service& service) noexcept = 0;
     /// A backend of `service` may have room for who waits, or whoever was to be called first has
     /// left.
     virtual void call_first(Service& service) noexcept = 0;
+    /// A session of it has begun, or has ceased, to wait for `service`.
+    virtual void on_waiting(Service& service) noexcept = 0;
+    virtual void on_waited(Service& service) noexcept = 0;
     /// As many clients in a row as its service allows, or more, could not connect to it.
     virtual void on_backend_failing(const Backend& backend) noexcept = 0;
     /// It answered, after some could not connect.
@@ -51,13 +59,17 @@ protected:
 ///   fresh      -> connecting   else
 ///   greeting   -> connecting   the header has come, and says who the client is
 ///   connecting -> connecting   the backend failed; another one is left that was not tried
+///   connecting -> retrying     the same, but in this turn enough were tried
+///   retrying   -> connecting   in the next one
 ///   any of these -> queued    all backends that work have as many sessions as they may have
 ///   queued     -> connecting  one of them has room, and nobody has waited for longer
+///   connecting -> backlogged   the backlog of a Unix backend is full
+///   backlogged -> connecting   a little time went by
 ///   connecting -> starved      no descriptor or memory for the backend's socket
 ///   starved    -> connecting   some came free, or a little time went by
 ///   connecting -> relaying     a backend answered
 ///   fresh      -> ended        the service does not admit it
-///   any        -> ended        nobody left to try; the client reset; told to reset
+///   any        -> ended        nobody left to try; the client reset; told to reset; no memory
 ///
 /// No byte of the client is read before a backend answered, so trying another one loses nothing.
 /// The client's FIN is not looked at until then either: whoever sends a request and closes still
@@ -85,6 +97,9 @@ public:
     /// How long nothing has moved, if the server spoke last and both have all that was sent to them.
     [[nodiscard]] std::optional<Duration> quiet() const noexcept;
     [[nodiscard]] std::uint8_t inspected_in() const noexcept { return inspected_in_; }
+    /// The round of its worker's errands that it was looked at in.
+    [[nodiscard]] std::uint8_t visited_in() const noexcept { return visited_in_; }
+    void set_visited_in(std::uint8_t round) noexcept { visited_in_ = round; }
     [[nodiscard]] Frontend& frontend() const noexcept { return frontend_; }
     /// What it relays by: its service's, when it began.
     [[nodiscard]] RelayContext& relay_context() const noexcept { return duplex_.context(); }
@@ -102,6 +117,8 @@ private:
         greeting,
         queued,
         connecting,
+        retrying,
+        backlogged,
         starved,
         relaying,
         ended
@@ -109,7 +126,7 @@ private:
 
     // What few sessions have.
     struct Rare {
-        std::vector<FailedAttempt> failed;
+        FailedAttempts failed;
         ProxyHeader header;  // that came
         Address proxy;       // who sent it; or no address
         std::string unique_id;
@@ -119,38 +136,46 @@ private:
         Duration waited{0};  // for a backend with room
     };
 
-    Next begin() noexcept;
-    Next expect_header() noexcept;
-    Next read_header() noexcept;
-    Next header_is_bad(std::string_view problem) noexcept;
-    Next admit() noexcept;
+    // What may throw, throws std::bad_alloc: see run().
+    Next step();
+    Next out_of_memory() noexcept;
+    Next begin();
+    Next expect_header();
+    Next read_header();
+    Next header_is_bad(std::string_view problem);
+    Next admit();
     [[nodiscard]] Rare& rare();
     [[nodiscard]] int send_header();
     [[nodiscard]] Address destination() const noexcept;
-    Next try_again() noexcept;
-    Next connect_to_next() noexcept;
+    Next try_again();
+    Next connect_to_next();
+    Next go_on_trying();
     void observe_latency() noexcept;
-    Next wait_for_room() noexcept;
-    Next wait_on() noexcept;
+    Next wait_for_room();
+    Next wait_on();
     [[nodiscard]] WaitingRoom::Waiter& waiter();
-    [[nodiscard]] bool has_waited_too_long() noexcept;
+    [[nodiscard]] bool has_waited_too_long();
     [[nodiscard]] Duration age_without_waiting() const noexcept;
     [[nodiscard]] bool client_left() const noexcept;
     void leave_waiting_room() noexcept;
     void release_backend() noexcept;
-    [[nodiscard]] std::optional<Next> connect_to_backend() noexcept;
+    [[nodiscard]] std::optional<Next> connect_to_backend();
+    [[nodiscard]] std::optional<Next> dial();
+    [[nodiscard]] std::optional<Next> wait_for_backlog();
+    Next dial_again();
     [[nodiscard]] int start_connecting(const Backend& backend) noexcept;
     [[nodiscard]] int prepare_socket(const Address& backend) noexcept;
-    Next check_connection() noexcept;
-    Next connected() noexcept;
-    Next starve(int error) noexcept;
+    Next check_connection();
+    Next connected();
+    Next starve(int error);
     void provided() noexcept;
-    void attempt_failed(int error) noexcept;
+    void attempt_failed(int error);
     Next give_up() noexcept;
     Next end(EndReason reason, int error = 0) noexcept;
     void keep_server_alive() noexcept;
 
-    [[nodiscard]] const std::vector<FailedAttempt>& failed() const noexcept;
+    /// nullptr: nowhere.
+    [[nodiscard]] const FailedAttempts* failed() const noexcept;
     [[nodiscard]] Service& service() const noexcept { return frontend_.service; }
     [[nodiscard]] bool may_try_another() const noexcept;
 
@@ -168,6 +193,7 @@ private:
     bool settled_ = false;
     Admission verdict_;
     std::uint8_t inspected_in_ = 0;
+    std::uint8_t visited_in_ = 0;
 };
 
 }  // namespace eplb

@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 #include <functional>
 #include <iterator>
+#include <new>
 #include <span>
 #include <utility>
 
@@ -57,6 +58,18 @@ Supervisor::Supervisor(Reactor& reactor, ProxyObserver& observer, Hooks hooks)
 
 Supervisor::~Supervisor() = default;
 
+// Whatever there is to be told has happened already, with or without the memory for a line.
+template <class... Arguments>
+void Supervisor::tell(LogLevel level, const ServiceBackend& member,
+                      fmt::format_string<const Arguments&...> what,
+                      const Arguments&... arguments) noexcept {
+    try {
+        observer_.on_event(
+            level, fmt::format("backend {} of {} {}", label(*member.backend), member.service->name,
+                               fmt::format(what, arguments...)));
+    } catch (const std::bad_alloc&) {}
+}
+
 void Supervisor::supervise(const std::vector<ServiceBackend>& members) {
     std::vector<std::unique_ptr<Entry>> entries;
     for (const ServiceBackend& member : members) {
@@ -102,11 +115,11 @@ void Supervisor::on_failure(const Backend& backend) {
     entry->ejected_until = saturating_add(reactor_.now(), time);
     const bool for_ever = entry->ejected_until == TimePoint::max();
     entry->member.backend->set_ejected(true);
-    tell(LogLevel::warning, entry->member,
-         fmt::format("is left alone for {}: {} clients in a row could not connect",
-                     for_ever ? "ever" : format_duration(time), backend.failures_in_a_row()));
     schedule();
     hooks_.on_change();
+    tell(LogLevel::warning, entry->member,
+         "is left alone for {}: {} clients in a row could not connect",
+         for_ever ? "ever" : format_duration(time), backend.failures_in_a_row());
 }
 
 void Supervisor::on_success(const Backend& backend) {
@@ -179,15 +192,14 @@ void Supervisor::on_check(Entry& entry, const health::CheckResult& result) {
     Backend& backend = *entry.member.backend;
     if (result.outcome == Outcome::local_error) {
         if (std::exchange(entry.cause, result.cause) != result.cause)
-            tell(LogLevel::warning, entry.member,
-                 fmt::format("cannot be checked: {}", result.cause));
+            tell(LogLevel::warning, entry.member, "cannot be checked: {}", result.cause);
         return;
     }
     entry.cause = result.cause;
     if (!result.transition) return;
     if (result.transition->to == health::Health::down) {
         backend.set_down(true);
-        tell(LogLevel::warning, entry.member, fmt::format("is down: {}", result.cause));
+        tell(LogLevel::warning, entry.member, "is down: {}", result.cause);
         hooks_.on_down(entry.member);
         hooks_.on_change();
         return;
@@ -205,7 +217,7 @@ void Supervisor::set_wanted(const ServiceBackend& member, Backend::Wanted wanted
     Backend& backend = *member.backend;
     if (backend.wanted() == wanted) return;
     backend.set_wanted(wanted);
-    tell(LogLevel::info, member, fmt::format("is {}", to_word(wanted)));
+    tell(LogLevel::info, member, "is {}", to_word(wanted));
     Entry* const entry = find(backend);
     if (entry != nullptr) update_check(*entry);
     if (entry != nullptr && wanted == Backend::Wanted::up) {
@@ -274,11 +286,6 @@ Supervisor::Entry* Supervisor::find(const Backend& backend) noexcept {
     const auto found = std::ranges::find_if(
         entries_, [&](const auto& entry) { return entry->member.backend.get() == &backend; });
     return found == entries_.end() ? nullptr : found->get();
-}
-
-void Supervisor::tell(LogLevel level, const ServiceBackend& member, std::string_view what) {
-    observer_.on_event(level, fmt::format("backend {} of {} {}", label(*member.backend),
-                                          member.service->name, what));
 }
 
 }  // namespace eplb

@@ -10,6 +10,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <fmt/format.h>
 #include <functional>
 #include <memory>
 #include <string>
@@ -72,7 +73,9 @@ private:
     void update_check(Entry& entry);
     void update_slow_start(Entry& entry, TimePoint now) noexcept;
     void schedule();
-    void tell(LogLevel level, const ServiceBackend& member, std::string_view what);
+    template <class... Arguments>
+    void tell(LogLevel level, const ServiceBackend& member,
+              fmt::format_string<const Arguments&...> what, const Arguments&... arguments) noexcept;
 
     Reactor& reactor_;
     ProxyObserver& observer_;

@@ -22,11 +22,13 @@ bool WaitingRoom::is_first(const Waiter& waiter) const noexcept {
     return !waiters_.empty() && &waiters_.front() == &waiter;
 }
 
-std::optional<WaitingRoom::First> WaitingRoom::first() const noexcept {
+Session* WaitingRoom::first_of(const SessionHost& host, std::size_t count) const noexcept {
     const std::lock_guard lock{mutex_};
-    if (waiters_.empty()) return std::nullopt;
-    const Waiter& waiter = waiters_.front();
-    return First{waiter.host_, waiter.session_};
+    Waiter* waiter = waiters_.empty() ? nullptr : &waiters_.front();
+    for (; waiter != nullptr && count > 0; waiter = waiters_.next(*waiter), --count) {
+        if (waiter->host_ == &host) return waiter->session_;
+    }
+    return nullptr;
 }
 
 }  // namespace eplb

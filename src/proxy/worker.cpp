@@ -5,17 +5,28 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <new>
 #include <utility>
 
 namespace eplb {
 namespace {
 
-// How much longer than the least loaded worker's list of sessions another one's may be: a sixteenth,
-// and nothing while there are few, when each of them may be a heavy one.
+// How many more sessions than another worker one may have: a sixteenth; and two while there are few,
+// or every other short connection would change its thread for nothing.
 constexpr std::size_t tolerated_share = 16;
+constexpr std::size_t tolerated_sessions = 2;
 
 // Four system calls each: a thousand clients who came at once do not hold everybody up together.
 constexpr int settled_per_turn = 32;
+
+// A socket and a connect(2) each, as an accept(2) has behind it.
+constexpr int called_per_turn = Acceptor::budget_per_turn;
+constexpr int started_per_turn = Acceptor::budget_per_turn;
+
+// A look costs next to nothing; a reset two close(2), and a line in the log in the next turn.
+constexpr int charges_of_errands = 1024;
+constexpr int charges_of_reset = 15;  // 64 of them a turn
+constexpr int charges_of_waking = 3;
 
 // A system call or two each.
 constexpr int inspected_per_turn = 64;
@@ -47,7 +58,13 @@ Worker::Worker(Reactor& reactor, std::size_t index, const Shared& shared)
       self_{std::make_shared<Worker*>(this)} {}
 
 Worker::~Worker() {
-    reset_sessions();
+    while (!starved_.empty()) starved_.front().reset(EndReason::drain);  // joins the young
+    for (IntrusiveList<Session>* list : {&young_, &settled_}) {
+        for (Session* session = list->empty() ? nullptr : &list->front(); session != nullptr;
+             session = list->next(*session)) {
+            session->reset(EndReason::drain);
+        }
+    }
     for (IntrusiveList<Session>* list : {&young_, &settled_}) {
         while (!list->empty()) list->front().retire();
     }
@@ -63,26 +80,18 @@ void Worker::learn(const Generation& generation) {
 }
 
 void Worker::learn_services(const Generation& generation) {
+    SessionOrders wake;  // their timers run for other timeouts than they have now
     for (const auto& spec : generation.services) {
         RelayContext& context = contexts_.get(spec->config->relay, spec->config->pipe_bytes);
         if (Service* const service = find_service(spec->id)) {
-            if (service->update(spec, context)) wake_sessions(*service);
+            if (service->update(spec, context)) wake.wake_those_of_service(spec->id);
         } else {
             services_.push_back(std::make_unique<Service>(spec, index_, context));
         }
     }
     contexts_.keep_those_of(services_);
     inspector_.set_interval(inspection_interval());
-}
-
-// Their timers run for other timeouts than they have now.
-void Worker::wake_sessions(const Service& service) noexcept {
-    for (const IntrusiveList<Session>* list : {&young_, &settled_}) {
-        for (Session* session = list->empty() ? nullptr : &list->front(); session != nullptr;
-             session = list->next(*session)) {
-            if (&session->frontend().service == &service) reactor_.schedule(*session);
-        }
-    }
+    carry_out(wake);
 }
 
 void Worker::learn_frontends(const Generation& generation) {
@@ -103,7 +112,7 @@ void Worker::switch_over(const Generation& generation) {
         if (spec != generation.frontends.end()) {
             listener->serve(*find_frontend(spec->id), spec->options);
         } else {
-            listener->close();
+            close(*listener);
         }
     }
     std::erase_if(listeners_, [&](const std::unique_ptr<Listener>& listener) {
@@ -171,29 +180,108 @@ void Worker::part() noexcept {
 }
 
 void Worker::close_listeners() {
-    for (const auto& listener : listeners_) listener->close();
+    for (const auto& listener : listeners_) close(*listener);
 }
 
-void Worker::reset_sessions() noexcept {
-    while (!starved_.empty()) starved_.front().reset(EndReason::drain);  // joins the young
-    for (const IntrusiveList<Session>* list : {&young_, &settled_}) {
-        for (Session* session = list->empty() ? nullptr : &list->front(); session != nullptr;
-             session = list->next(*session)) {
-            session->reset(EndReason::drain);
-        }
-    }
+// All that wait in the backlog are accepted now, or the kernel would reset them; but the first step
+// of each is a connect(2), and there may be thousands.
+void Worker::close(Listener& listener) {
+    starter_.defer(true);
+    listener.close();
+    starter_.defer(false);
 }
 
-// Starved ones join the young while they are being reset.
-void Worker::reset_sessions(EndReason reason, const std::function<bool(const Session&)>& wanted) {
-    std::vector<Session*> found;
-    for (const IntrusiveList<Session>* list : {&young_, &settled_, &starved_}) {
-        for (Session* session = list->empty() ? nullptr : &list->front(); session != nullptr;
-             session = list->next(*session)) {
-            if (wanted(*session)) found.push_back(session);
-        }
+Next Worker::Starter::run() {
+    for (int count = 0; !fresh_.empty(); ++count) {
+        if (count == started_per_turn) return Next::again;
+        worker_.reactor_.dispatch(fresh_.front());
     }
-    for (Session* const session : found) session->reset(reason);
+    return Next::wait;
+}
+
+void Worker::reset_sessions() noexcept { errands_.reset_all(EndReason::drain); }
+
+void Worker::carry_out(const SessionOrders& orders) {
+    if (!orders.empty()) errands_.order(orders);
+}
+
+void Worker::Errands::reset_all(EndReason reason) noexcept {
+    coming_.reset_all(reason);
+    begin();
+}
+
+void Worker::Errands::order(const SessionOrders& orders) {
+    coming_.add(orders);
+    begin();
+}
+
+// A few at once: then few sessions are over in the next turn, as if this took no turns at all.
+void Worker::Errands::begin() noexcept {
+    if (under_way_ || coming_.empty()) return;
+    under_way_ = true;
+    current_ = std::exchange(coming_, {});
+    round_ = round_ == UINT8_MAX ? std::uint8_t{1} : static_cast<std::uint8_t>(round_ + 1);
+    unvisited_ = worker_.memory_.size();
+    list_ = 0;
+    next_ = list().empty() ? nullptr : &list().front();
+    if (run() == Next::again) worker_.reactor_.schedule(*this);
+}
+
+Next Worker::Errands::run() noexcept {
+    for (int charged = 0; unvisited_ > 0;) {
+        if (charged >= charges_of_errands) return Next::again;
+        Session& session = take_next();
+        ++charged;
+        if (session.visited_in() == round_) continue;
+        session.set_visited_in(round_);
+        --unvisited_;
+        charged += carry_out(session);
+    }
+    current_ = {};
+    next_ = nullptr;
+    if (std::exchange(under_way_, false) && !coming_.empty()) begin();
+    return Next::wait;
+}
+
+// One that is not visited yet may have gone from a list that comes to one that was done, so it begins
+// anew as long as there are such.
+Session& Worker::Errands::take_next() noexcept {
+    while (next_ == nullptr) {
+        list_ = (list_ + 1) % 3;
+        next_ = list().empty() ? nullptr : &list().front();
+    }
+    Session& session = *next_;
+    next_ = list().next(session);
+    return session;
+}
+
+// Returns what it costs.
+int Worker::Errands::carry_out(Session& session) noexcept {
+    const std::uint32_t service = session.frontend().service.id();
+    if (const auto doom = current_.doom_of(service, session.frontend().id, session.backend())) {
+        session.reset(*doom);
+        return charges_of_reset;
+    }
+    if (!current_.wakes(service)) return 0;
+    worker_.reactor_.schedule(session);
+    return charges_of_waking;
+}
+
+const IntrusiveList<Session>& Worker::Errands::list() const noexcept {
+    return list_ == 0 ? worker_.young_ : list_ == 1 ? worker_.settled_ : worker_.starved_;
+}
+
+void Worker::Errands::on_unlink(Session& session) noexcept {
+    if (next_ == &session) next_ = list().next(session);
+}
+
+void Worker::Errands::on_destroy(const Session& session) noexcept {
+    if (under_way_ && session.visited_in() != round_) --unvisited_;
+}
+
+void Worker::unlink(Session& session) noexcept {
+    errands_.on_unlink(session);
+    session.ListHook<Session>::unlink();
 }
 
 void Worker::post(std::function<void(Worker&)> fn) {
@@ -202,11 +290,36 @@ void Worker::post(std::function<void(Worker&)> fn) {
     });
 }
 
+void Worker::call(Wish wish) noexcept { ears_.call(wish); }
+
+void Worker::Ears::call(Wish wish) noexcept {
+    const auto bit = static_cast<std::uint8_t>(wish);
+    if ((wishes_.fetch_or(bit) & bit) == 0) bell_.ring();
+}
+
+Next Worker::Ears::run() noexcept {
+    const std::uint8_t wishes = wishes_.exchange(0);
+    const auto wanted = [wishes](Wish wish) {
+        return (wishes & static_cast<std::uint8_t>(wish)) != 0;
+    };
+    if (wanted(Wish::reset_sessions)) worker_.reset_sessions();
+    if (wanted(Wish::trim_pipes)) worker_.trim_pipes();
+    if (wanted(Wish::room)) worker_.on_room();
+    if (wanted(Wish::backend_room)) worker_.on_backend_room();
+    if (wanted(Wish::look_at_sessions)) worker_.shared_.on_sessions_gone();
+    return Next::wait;
+}
+
 // --- clients that come
 
 // A place is one of the service's sessions and of the proxy's, whichever worker it will be on.
 bool Worker::take_place(Listener& listener) noexcept {
-    Service& service = listener.frontend().service;
+    if (may_accept(listener.frontend().service)) return true;
+    listeners_wait_ = true;
+    return false;
+}
+
+bool Worker::may_accept(Service& service) noexcept {
     if (service.config().over_limit == OverLimit::reset)
         return take_descriptors();  // see on_accept()
     if (!enter(service)) return false;
@@ -227,7 +340,7 @@ bool Worker::enter(Service& service) noexcept {
     const TimePoint now = reactor_.now();
     Admission verdict = limits.try_enter(now);
     if (verdict == Admission::too_many) {
-        limits.want_room();
+        limits.want_room(index_);
         verdict = limits.try_enter(now);  // somebody may have left in between
     }
     // A place that another worker took of the rate and gives back is not told.
@@ -240,7 +353,8 @@ bool Worker::take_descriptors() noexcept {
     DescriptorBudget& budget = shared_.budget;
     if (!starved_.empty()) return false;
     if (budget.take_session()) return true;
-    if (release_idle_pipes() && budget.take_session()) return true;
+    // Under max_sessions no pipe helps, and the next session would have to make it anew.
+    if (budget.short_of_descriptors() && release_idle_pipes() && budget.take_session()) return true;
     const bool first = budget.want_room();
     if (budget.take_session()) return true;  // came back in between, and nobody was told
     pause_listeners();
@@ -266,23 +380,46 @@ void Worker::on_accept(Listener& listener, Fd client, const Address& peer) {
     }
 }
 
+// Two of the others, drawn, and the one with fewer sessions: to look at all of them at every accept
+// would be as many lines of the cache that they write all the time, and all who look at the same
+// moment would choose the same one.
 Worker& Worker::choose_worker() noexcept {
     const std::size_t own = load();
-    if (peers_.size() < 2 || own == 0) return *this;
-    Worker* const least =
-        *std::min_element(peers_.begin(), peers_.end(),
-                          [](const Worker* a, const Worker* b) { return a->load() < b->load(); });
+    const std::size_t others = peers_.size() < 2 ? 0 : peers_.size() - 1;
+    if (others == 0 || own <= tolerated_sessions) return *this;
+    random_ = random_ * 6'364'136'223'846'793'005U + 1'442'695'040'888'963'407U;
+    const auto draw = [this, others](int shift) {
+        return (index_ + 1 + (random_ >> shift & 0xffffU) % others) % peers_.size();
+    };
+    Worker* const first = peers_[draw(32)];
+    Worker* second = peers_[draw(48)];
+    if (second == first && others > 1) second = peers_[next_but_own(first->index_)];
+    Worker* const least = second->load() < first->load() ? second : first;
     const std::size_t least_load = least->load();
-    return own > least_load + least_load / tolerated_share ? *least : *this;
+    const std::size_t tolerated = std::max(tolerated_sessions, least_load / tolerated_share);
+    return own > least_load + tolerated ? *least : *this;
+}
+
+std::size_t Worker::next_but_own(std::size_t index) const noexcept {
+    const std::size_t next = (index + 1) % peers_.size();
+    return next == index_ ? (next + 1) % peers_.size() : next;
 }
 
 void Worker::hand_over(Worker& to, const Frontend& frontend, Fd client, const Address& peer,
-                       Admission verdict) {
-    // Shared only because std::function wants to be copied.
-    const auto parcel = std::make_shared<Parcel>(std::move(client), frontend);
-    to.post([id = frontend.id, parcel, peer, verdict](Worker& worker) {
-        worker.receive(id, *parcel, peer, verdict);
-    });
+                       Admission verdict) noexcept {
+    std::shared_ptr<Parcel> parcel;
+    try {
+        // Shared only because std::function wants to be copied.
+        parcel = std::make_shared<Parcel>(std::move(client), frontend);
+        to.post([id = frontend.id, parcel, peer, verdict](Worker& worker) {
+            worker.receive(id, *parcel, peer, verdict);
+        });
+    } catch (const std::bad_alloc&) {
+        load_.fetch_add(1);  // before: who counts all of them misses none
+        to.load_.fetch_sub(1);
+        lack_memory_for(frontend, parcel ? std::move(parcel->socket) : std::move(client), peer,
+                        verdict);
+    }
 }
 
 // Every worker knows a frontend before the first one accepts for it, and forgets it after the last
@@ -294,34 +431,61 @@ void Worker::receive(std::uint32_t frontend, Parcel& parcel, const Address& peer
     start_session(*own, std::move(parcel.socket), peer, verdict);
 }
 
-// As the end of a session would be, without one.
 void Worker::turn_away(Parcel& parcel, const Address& peer, Admission verdict) noexcept {
-    static const std::vector<FailedAttempt> no_attempts;
     sockaddr_storage raw{};
     socklen_t length = sizeof raw;
     Address listener;
     if (sys::local_address(parcel.socket.get(), raw, length) == 0)
         listener = Address::from(raw, length);
-    sys::reset_on_close(parcel.socket.get());
-    parcel.socket.reset();
+    turn_away(*parcel.spec, listener, std::move(parcel.socket), peer, verdict, EndReason::removed,
+              0);
+}
+
+// As the end of a session would be, without one. What was taken for it before it was accepted is
+// given back, and it is told of like all others.
+void Worker::turn_away(const ServiceSpec& spec, const Address& listener, Fd client,
+                       const Address& peer, Admission verdict, EndReason reason,
+                       int error) noexcept {
+    static const std::vector<FailedAttempt> no_attempts;
+    sys::reset_on_close(client.get());
+    client.reset();
     on_session_end({.client = peer,
-                    .service = parcel.spec->config->name,
+                    .service = spec.config->name,
                     .listener = listener,
                     .failed_attempts = no_attempts,
-                    .reason = EndReason::removed,
+                    .reason = reason,
+                    .error = error,
                     .problem = {},
                     .unique_id = {}});
-    if (verdict == Admission::admitted) parcel.spec->limits->leave();
+    if (verdict == Admission::admitted) spec.limits->leave();
     count_out();
 }
 
-void Worker::start_session(Frontend& frontend, Fd client, const Address& peer, Admission verdict) {
-    Session& session = memory_.create(*this, frontend, std::move(client), peer, verdict);
+void Worker::start_session(Frontend& frontend, Fd client, const Address& peer,
+                           Admission verdict) noexcept {
+    Session* session = nullptr;
+    try {
+        session = &memory_.create(*this, frontend, std::move(client), peer, verdict);
+    } catch (const std::bad_alloc&) {
+        return lack_memory_for(frontend, std::move(client), peer, verdict);
+    }
+    session->set_visited_in(errands_.round());
     ++frontend.sessions;
-    RelayContexts::add_session(session.relay_context());
-    add_young(session);
+    RelayContexts::add_session(session->relay_context());
+    add_young(*session);
     // Now, not in the next turn: the backend is dialled before another client is accepted.
-    reactor_.dispatch(session);
+    if (!starter_.takes(*session)) reactor_.dispatch(*session);
+}
+
+void Worker::lack_memory_for(const Frontend& frontend, Fd client, const Address& peer,
+                             Admission verdict) noexcept {
+    on_out_of_memory();
+    turn_away(frontend.service.spec(), frontend.address, std::move(client), peer, verdict,
+              EndReason::local_error, ENOMEM);
+}
+
+void Worker::on_out_of_memory() noexcept {
+    shared_.shortages.report_reset(ENOMEM, shared_.budget.sessions(), reactor_.now());
 }
 
 void Worker::add_young(Session& session) noexcept {
@@ -333,7 +497,8 @@ Next Worker::Settler::run() noexcept {
     IntrusiveList<Session>& young = worker_.young_;
     for (int count = 0; !young.empty() && young.front().age() >= settling_age; ++count) {
         if (count == settled_per_turn) return Next::again;
-        Session& session = young.pop_front();
+        Session& session = young.front();
+        worker_.unlink(session);
         session.settle();
         worker_.settled_.push_back(session);
         worker_.inspector_.expect_a_session();
@@ -386,7 +551,8 @@ Next Worker::Inspector::run() noexcept {
     IntrusiveList<Session>& settled = worker_.settled_;
     for (int count = 0; !settled.empty() && settled.front().inspected_in() != round_; ++count) {
         if (count == inspected_per_turn) return Next::again;
-        Session& session = settled.pop_front();
+        Session& session = settled.front();
+        worker_.unlink(session);
         settled.push_back(session);
         session.inspect(round_);
         if (session.frontend().service.is_to_be_moved(session)) session.reset(EndReason::rebalance);
@@ -410,6 +576,8 @@ void Worker::destroy(Session& session) noexcept {
     Frontend& frontend = session.frontend();
     const bool admitted = session.admitted();
     RelayContext& context = session.relay_context();
+    errands_.on_destroy(session);
+    unlink(session);
     memory_.destroy(session);
     contexts_.remove_session(context);
     if (admitted) frontend.service.spec().limits->leave();
@@ -425,37 +593,69 @@ void Worker::count_out() noexcept {
     shared_.on_session_gone();
 }
 
-void Worker::call_first(Service& service) noexcept {
-    const std::optional<WaitingRoom::First> first = service.spec().waiting_room->first();
-    if (!first || parted_) return;
-    auto& host = static_cast<Worker&>(*first->host);  // all hosts of a proxy are workers
-    if (&host == this) {
-        first->session->wake();
-    } else {
-        host.post([](Worker& worker) { worker.on_backend_room(); });
-    }
+bool Worker::may_try_at_once(const Service& service) noexcept {
+    return attempts_.take(service.spec().index_end);
 }
 
+void Worker::call_first(Service& service) noexcept {
+    const WaitingRoom& room = *service.spec().waiting_room;
+    if (room.empty() || parted_) return;
+    room.tell_hosts(service.free_places(), [&](SessionHost& host) {
+        if (&host == this) {
+            usher_.call(service);
+        } else {
+            static_cast<Worker&>(host).call(Wish::backend_room);  // all hosts are workers
+        }
+    });
+}
+
+void Worker::on_waiting(Service& service) noexcept {
+    if (service.waiting++ == 0) waited_for_.push_back(service);
+}
+
+void Worker::on_waited(Service& service) noexcept {
+    if (--service.waiting == 0) service.ListHook<Waiting>::unlink();
+}
+
+// Whoever gets a place leaves, and then the next ones are called. Who does not stays, and as there is
+// no room nobody is called.
+Next Worker::Usher::run() noexcept {
+    for (int count = 0; !calling_.empty(); ++count) {
+        if (count == called_per_turn) return Next::again;
+        Service& service = calling_.pop_front();
+        Session* const session =
+            service.spec().waiting_room->first_of(worker_, service.free_places());
+        if (session == nullptr) continue;
+        session->wake();
+        worker_.reactor_.dispatch(*session);
+    }
+    return Next::wait;
+}
+
+// Telling takes memory. If there is none, the next client who fails tells again; and who answered once
+// answers again.
 void Worker::on_backend_failing(const Backend& backend) noexcept {
-    shared_.on_backend_failing(backend);
+    try {
+        shared_.on_backend_failing(backend);
+    } catch (const std::bad_alloc&) {}
 }
 
 void Worker::on_backend_answering(const Backend& backend) noexcept {
-    shared_.on_backend_answering(backend);
+    try {
+        shared_.on_backend_answering(backend);
+    } catch (const std::bad_alloc&) {}
 }
 
 void Worker::on_backend_room() noexcept {
-    for (const auto& service : services_) {
-        const std::optional<WaitingRoom::First> first = service->spec().waiting_room->first();
-        if (first && first->host == this) first->session->wake();
-    }
+    Service* service = waited_for_.empty() ? nullptr : &waited_for_.front();
+    for (; service != nullptr; service = waited_for_.next(*service)) usher_.call(*service);
 }
 
 // --- running out
 
 void Worker::on_starved(Session& session, bool again, int error) noexcept {
     if (!again) {
-        session.ListHook<Session>::unlink();
+        unlink(session);
         starved_.push_back(session);
     }
     pause_listeners();
@@ -464,20 +664,21 @@ void Worker::on_starved(Session& session, bool again, int error) noexcept {
 }
 
 void Worker::on_provided(Session& session) noexcept {
-    session.ListHook<Session>::unlink();
+    unlink(session);
     add_young(session);
     on_room();
 }
 
 void Worker::on_accept_shortage(Listener& listener, int error) {
     shared_.shortages.report(error, shared_.budget.sessions(), reactor_.now());
+    listeners_wait_ = true;
     if (release_idle_pipes()) listener.acceptor().resume();
 }
 
 void Worker::on_room() noexcept {
     if (!starved_.empty()) {
         starved_.front().wake();
-    } else {
+    } else if (std::exchange(listeners_wait_, false)) {
         resume_listeners();
     }
 }
@@ -493,6 +694,7 @@ void Worker::trim_pipes() noexcept { contexts_.trim(); }
 PipePool::Stats Worker::pipe_stats() const { return contexts_.stats(); }
 
 void Worker::pause_listeners() noexcept {
+    listeners_wait_ = true;
     for (const auto& listener : listeners_) listener->acceptor().pause();
 }
 

@@ -8,13 +8,16 @@
 #include "eplb/list_hook.hpp"
 #include "eplb/task.hpp"
 #include "eplb/timer.hpp"
+#include "proxy/attempt_budget.hpp"
 #include "proxy/frontend.hpp"
 #include "proxy/listener.hpp"
 #include "proxy/relay_contexts.hpp"
 #include "proxy/service.hpp"
 #include "proxy/service_spec.hpp"
 #include "proxy/session.hpp"
+#include "proxy/session_orders.hpp"
 #include "proxy/shortage_report.hpp"
+#include "reactor/bell.hpp"
 
 #include <atomic>
 #include <cstddef>
@@ -32,8 +35,8 @@ class Reactor;
 /// and a balancer for each service. A session stays with its worker for its whole life.
 ///
 /// The kernel shares clients out by a hash, which is even for many and uneven for few, and knows
-/// nothing of who left. So a worker that has more sessions than the one with the fewest gives the
-/// freshly accepted socket to that one.
+/// nothing of who left. So a worker that has more sessions than others gives the
+/// freshly accepted socket to one that has fewer.
 class Worker final : public SessionHost {
 public:
     /// What the workers of a proxy share. All of it may be used by any thread.
@@ -45,6 +48,8 @@ public:
         std::function<void(int error)> on_splice_refused;
         /// A session ended, on the calling worker's thread.
         std::function<void()> on_session_gone;
+        /// The answer to Wish::look_at_sessions, on the called worker's thread.
+        std::function<void()> on_sessions_gone;
         /// Clients could not connect to a backend, as many in a row as its service allows; or one
         /// could, after others had not. On the calling worker's thread.
         std::function<void(const Backend&)> on_backend_failing;
@@ -79,14 +84,15 @@ public:
 
     /// Accepts what waits in the backlogs, and closes the listening sockets.
     void close_listeners();
-    /// Ends every session with a reset, in the next turn.
+    /// Ends every session that there is with a reset: some at once, the others in the turns to come.
     void reset_sessions() noexcept;
-    /// The same, of those that `wanted` says.
-    void reset_sessions(EndReason reason, const std::function<bool(const Session&)>& wanted);
+    /// Does what `orders` say with the sessions that there are, as reset_sessions(). What is ordered
+    /// at a time is done in one go round them.
+    void carry_out(const SessionOrders& orders);
     /// Descriptors or memory may have come free. Who was accepted first comes first: new clients
     /// wait while any session starves.
     void on_room() noexcept;
-    /// Backends may have room: the first who waits for one tries again, if it is one of ours.
+    /// Backends may have room: whoever of ours is among the first who wait for one tries again.
     void on_backend_room() noexcept;
     /// Tells no other worker anything from now on; they may go.
     void part() noexcept;
@@ -95,8 +101,20 @@ public:
 
     // Any thread:
 
-    /// Runs `fn` on the worker's thread, in the order of the calls, unless the worker is gone.
+    /// Runs `fn` on the worker's thread, in the order of the calls, unless the worker is gone. Throws
+    /// std::bad_alloc.
     void post(std::function<void(Worker&)> fn);
+    /// What it may be called for.
+    enum class Wish : std::uint8_t {
+        room = 1,              ///< on_room()
+        backend_room = 2,      ///< on_backend_room()
+        trim_pipes = 4,        ///< trim_pipes()
+        reset_sessions = 8,    ///< reset_sessions()
+        look_at_sessions = 16  ///< Shared::on_sessions_gone
+    };
+    /// Has it do so, never within this call, at the latest in the next turn. Allocates nothing; however often it is called before it
+    /// gets there, it does it once. The worker is not gone.
+    void call(Wish wish) noexcept;
     /// Sessions that it has, or is about to be given.
     [[nodiscard]] std::size_t load() const noexcept { return load_.load(); }
     [[nodiscard]] std::uint64_t accepted() const noexcept { return accepted_.value(); }
@@ -107,7 +125,11 @@ public:
     Reactor& reactor() noexcept override { return reactor_; }
     void on_starved(Session& session, bool again, int error) noexcept override;
     void on_provided(Session& session) noexcept override;
+    void on_out_of_memory() noexcept override;
+    [[nodiscard]] bool may_try_at_once(const Service& service) noexcept override;
     void call_first(Service& service) noexcept override;
+    void on_waiting(Service& service) noexcept override;
+    void on_waited(Service& service) noexcept override;
     void on_backend_failing(const Backend& backend) noexcept override;
     void on_backend_answering(const Backend& backend) noexcept override;
     void on_session_start(const SessionStart& start) noexcept override;
@@ -117,17 +139,25 @@ public:
 private:
     [[nodiscard]] bool take_place(Listener& listener) noexcept;
     void give_place_back(Listener& listener) noexcept;
+    [[nodiscard]] bool may_accept(Service& service) noexcept;
     [[nodiscard]] bool enter(Service& service) noexcept;
     [[nodiscard]] bool take_descriptors() noexcept;
     void on_accept(Listener& listener, Fd client, const Address& peer);
     [[nodiscard]] Worker& choose_worker() noexcept;
+    [[nodiscard]] std::size_t next_but_own(std::size_t index) const noexcept;
     void hand_over(Worker& to, const Frontend& frontend, Fd client, const Address& peer,
-                   Admission verdict);
+                   Admission verdict) noexcept;
     struct Parcel;
     void receive(std::uint32_t frontend, Parcel& parcel, const Address& peer, Admission verdict);
     void turn_away(Parcel& parcel, const Address& peer, Admission verdict) noexcept;
-    void start_session(Frontend& frontend, Fd client, const Address& peer, Admission verdict);
+    void turn_away(const ServiceSpec& spec, const Address& listener, Fd client, const Address& peer,
+                   Admission verdict, EndReason reason, int error) noexcept;
+    void lack_memory_for(const Frontend& frontend, Fd client, const Address& peer,
+                         Admission verdict) noexcept;
+    void start_session(Frontend& frontend, Fd client, const Address& peer,
+                       Admission verdict) noexcept;
     void count_out() noexcept;
+    void close(Listener& listener);
     void add_young(Session& session) noexcept;
     void on_accept_shortage(Listener& listener, int error);
     void pause_listeners() noexcept;
@@ -137,7 +167,7 @@ private:
     [[nodiscard]] Frontend* find_frontend(std::uint32_t id) noexcept;
     void forget_unused() noexcept;
     void learn_services(const Generation& generation);
-    void wake_sessions(const Service& service) noexcept;
+    void unlink(Session& session) noexcept;
     void learn_frontends(const Generation& generation);
     [[nodiscard]] Duration inspection_interval() const noexcept;
 
@@ -146,6 +176,7 @@ private:
     const Shared& shared_;
     RelayContexts contexts_;
     std::vector<std::unique_ptr<Service>> services_;
+    IntrusiveList<Service, Waiting> waited_for_;  // of these
     std::vector<std::unique_ptr<Frontend>> frontends_;
     std::span<Worker* const> peers_;
     std::vector<std::unique_ptr<Listener>> listeners_;
@@ -186,6 +217,86 @@ private:
         bool in_round_ = false;
     };
 
+    // Has sessions begin that were accepted all at once.
+    class Starter final : public Task {
+    public:
+        explicit Starter(Worker& worker) noexcept : worker_{worker} {}
+        void defer(bool from_now_on) noexcept { defers_ = from_now_on; }
+        /// Whether it will have it begin.
+        [[nodiscard]] bool takes(Session& session) noexcept {
+            if (!defers_) return false;
+            fresh_.push_back(session);
+            worker_.reactor_.schedule(*this);
+            return true;
+        }
+        Next run() override;
+
+    private:
+        Worker& worker_;
+        IntrusiveList<Task>
+            fresh_;  // where a session is until it has begun, and so never twice ready
+        bool defers_ = false;
+    };
+
+    // Has those try again who wait for a backend and are called: a few of them a turn, each of whom
+    // begins a session.
+    class Usher final : public Task {
+    public:
+        explicit Usher(Worker& worker) noexcept : worker_{worker} {}
+        void call(Service& service) noexcept {
+            if (!service.ListHook<Calling>::linked()) calling_.push_back(service);
+            worker_.reactor_.schedule(*this);
+        }
+        Next run() noexcept override;
+
+    private:
+        Worker& worker_;
+        IntrusiveList<Service, Calling> calling_;
+    };
+
+    // Goes round all sessions, a few a turn, and does with them what was ordered. What is ordered
+    // meanwhile is for the next round, so that none is put off by those that follow it.
+    class Errands final : public Task {
+    public:
+        explicit Errands(Worker& worker) noexcept : worker_{worker} {}
+        void reset_all(EndReason reason) noexcept;
+        void order(const SessionOrders& orders);
+        Next run() noexcept override;
+
+        // What becomes of the lists while it is under way:
+        [[nodiscard]] std::uint8_t round() const noexcept { return round_; }
+        void on_unlink(Session& session) noexcept;
+        void on_destroy(const Session& session) noexcept;
+
+    private:
+        void begin() noexcept;
+        [[nodiscard]] Session& take_next() noexcept;
+        [[nodiscard]] int carry_out(Session& session) noexcept;
+        [[nodiscard]] const IntrusiveList<Session>& list() const noexcept;
+
+        Worker& worker_;
+        SessionOrders current_;
+        SessionOrders coming_;
+        bool under_way_ = false;
+        std::uint8_t round_ = 1;     // every session has been visited in this one, or is to be
+        std::size_t unvisited_ = 0;  // sessions
+        int list_ = 0;               // in which it is
+        Session* next_ = nullptr;    // in there
+    };
+
+    // Hears what it is called for, by whatever thread.
+    class Ears final : public Task {
+    public:
+        explicit Ears(Worker& worker) noexcept : worker_{worker}, bell_{worker.reactor_, *this} {}
+        void call(Wish wish) noexcept;
+        Next run() noexcept override;
+
+    private:
+        Worker& worker_;
+        Bell bell_;
+        std::atomic<std::uint8_t> wishes_{0};
+    };
+
     // Lets the listeners go on when a service's rate allows for another client.
     class Pacemaker final : public Task {
     public:
@@ -205,14 +316,22 @@ private:
     IntrusiveList<Session> young_;
     IntrusiveList<Session> settled_;
     IntrusiveList<Session> starved_;  // waits for descriptors or memory
+    Ears ears_{*this};
+    Starter starter_{*this};
+    Usher usher_{*this};
+    Errands errands_{*this};
+    AttemptBudget attempts_{reactor_};
     Settler settler_{*this};
     Inspector inspector_{*this};
     Pacemaker pacemaker_{*this};
     const Listener* last_served_ = nullptr;
+    bool listeners_wait_ = false;  // some may, for a place, or for what this machine is short of
+    std::uint64_t random_ = index_;
     bool parted_ = false;
     Counter accepted_;
-    std::atomic<std::size_t> load_{0};
-    std::shared_ptr<Worker*> self_;  // who posts keeps a weak pointer
+    // Each on a line of the cache of its own: other workers read it at every accept.
+    alignas(64) std::atomic<std::size_t> load_{0};
+    alignas(64) std::shared_ptr<Worker*> self_;  // who posts keeps a weak pointer
 };
 
 }  // namespace eplb

@@ -7,6 +7,7 @@
 #include <exception>
 #include <fmt/format.h>
 #include <future>
+#include <new>
 #include <pthread.h>
 #include <system_error>
 #include <thread>
@@ -33,6 +34,18 @@ public:
 private:
     sigset_t before_{};
 };
+
+// What sessions need and cannot have costs one of them its connection, and throws nothing. What else
+// there is to do runs again in the next turn, as an exception leaves it: see Reactor.
+void turn_until_stopped(Reactor& reactor, Worker& worker) {
+    for (;;) {
+        try {
+            return reactor.run();
+        } catch (const std::bad_alloc&) {
+            worker.on_out_of_memory();
+        }
+    }
+}
 
 }  // namespace
 
@@ -62,7 +75,7 @@ WorkerThread::Impl::Impl(std::size_t index, const Worker::Shared& shared, Durati
             Worker worker{reactor, index, shared};
             worker_ = &worker;
             ready.set_value();
-            reactor.run();
+            turn_until_stopped(reactor, worker);
             return;
         } catch (...) {
             // Once it serves, there is no one to tell, and no way to go on without its sessions.

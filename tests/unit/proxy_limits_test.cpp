@@ -1,6 +1,7 @@
 // What a service may have: sessions, rate, backends that are full, and the queue before them.
 #include "proxy/service_limits.hpp"
 #include "support/catch.hpp"
+#include "support/full_unix_socket.hpp"
 #include "support/proxy_fixture.hpp"
 
 #include <algorithm>
@@ -169,7 +170,7 @@ TEST_CASE("service limits: raised by another configuration, they let in who wait
 
 TEST_CASE("service limits: who leaves tells, if somebody wants to be told", "[proxy][limits]") {
     int told = 0;
-    eplb::ServiceLimits limits{[&] { ++told; }};
+    eplb::ServiceLimits limits{[&](std::size_t) { ++told; }};
     limits.set_options({.max_connections = 2, .rate = {}});
     const eplb::TimePoint now{1h};
     using eplb::Admission;
@@ -194,6 +195,30 @@ TEST_CASE("service limits: who leaves tells, if somebody wants to be told", "[pr
     limits.undo();
     CHECK(limits.sessions() == 0);
     CHECK(limits.try_enter(now) == Admission::admitted);
+}
+
+TEST_CASE("service limits: workers that wait for room are told in turn, one for each that leaves",
+          "[proxy][limits]") {
+    using eplb::Admission;
+    const eplb::TimePoint now{1h};
+    std::vector<std::size_t> told;
+    eplb::ServiceLimits limits{[&](std::size_t worker) { told.push_back(worker); }};
+    limits.set_options({.max_connections = 1, .rate = {}});
+    REQUIRE(limits.try_enter(now) == Admission::admitted);
+    // Whoever is told takes the place, and waits again.
+    for (const std::size_t worker : {2, 0, 63}) limits.want_room(worker);
+    for (int i = 0; i < 6; ++i) {
+        limits.leave();
+        REQUIRE(limits.try_enter(now) == Admission::admitted);
+        limits.want_room(told.back());
+    }
+    CHECK(told == std::vector<std::size_t>{2, 63, 0, 2, 63, 0});
+    // Whoever has no use for it passes it on.
+    told.clear();
+    limits.leave();
+    REQUIRE(limits.try_enter(now) == Admission::admitted);
+    limits.undo();
+    CHECK(told == std::vector<std::size_t>{2, 63});
 }
 
 // --- retries and backups
@@ -525,4 +550,58 @@ TEST_CASE("queue: whatever happens, no backend has too many, and nobody is left 
     for (Peer& client : f.clients)
         if (client.is_open()) client.half_close();
     REQUIRE(f.loop.until([&] { return f.proxy->active_sessions() == 0; }));
+}
+
+// --- Unix backends that are busy
+
+TEST_CASE("unix backends: one whose backlog is full is waited for, and not held against it",
+          "[proxy][limits]") {
+    Fixture f;
+    eplb::test::FullUnixSocket full;
+    Config config = config_for({full.address});
+    config.services[0].eject_after = 1;
+    config.services[0].max_ejected_percent = 100;
+    config.services[0].connect_timeout = 10s;
+    f.start(config);
+    f.connect();
+    for (int i = 0; i < 50; ++i) {
+        f.clock.advance(100ms);
+        REQUIRE(f.loop.settle());
+    }
+    CHECK(f.observer.starts.empty());
+    CHECK(f.proxy->active_sessions() == 1);
+    full.accept_one();
+    f.clock.advance(100ms);
+    REQUIRE(f.loop.until([&] { return f.observer.starts.size() == 1; }));
+    CHECK(f.proxy->backends()[0].failures == 0);
+}
+
+TEST_CASE("unix backends: until the connect timeout is over, and then the next one is tried",
+          "[proxy][limits]") {
+    Fixture f{1, polite};
+    eplb::test::FullUnixSocket full;
+    Config config = config_for({full.address, f.backends[0]->address()});
+    config.services[0].balance = eplb::Balance::first;
+    config.services[0].eject_after = 1;
+    config.services[0].connect_timeout = 1s;
+    f.start(config);
+    for (int i = 0; i < 3; ++i) {
+        f.connect();
+        REQUIRE(f.loop.settle());
+        f.clock.advance(1001ms);
+        REQUIRE(f.loop.until([&] { return f.observer.starts.size() == std::size_t(i) + 1; }));
+    }
+    CHECK(f.proxy->backends()[0].failures == 0);
+    CHECK_FALSE(f.proxy->backends()[0].ejected);
+}
+
+TEST_CASE("unix backends: a client who leaves meanwhile is not kept", "[proxy][limits]") {
+    Fixture f;
+    eplb::test::FullUnixSocket full;
+    f.start(config_for({full.address}));
+    Peer& client = f.connect();
+    REQUIRE(f.loop.settle());
+    client.reset();
+    REQUIRE(f.until_ended(1));
+    CHECK(f.observer.ends[0].reason == EndReason::client_rst);
 }

@@ -655,6 +655,25 @@ TEST_CASE("proxy: with few descriptors it serves any number of clients, one afte
     CHECK(f.proxy->active_sessions() == 0);
 }
 
+TEST_CASE("proxy: at max_connections, with descriptors to spare, idle pipes are kept for the next",
+          "[proxy][proxy_whole]") {
+    Fixture f{1, {.echo = true, .finish_with_peer = true}};
+    Config config = f.config();
+    config.services[0].relay = RelayMode::splice;
+    config.max_connections = 1;
+    f.start(config);
+    for (std::size_t i = 1; i <= 10; ++i) {
+        Peer& client = f.connect();
+        f.connect();  // waits, and finds no place
+        client.send(pattern(70'000, i));
+        REQUIRE(f.loop.until([&] { return client.received_bytes() == 70'000; }));
+        client.half_close();
+        f.clients.back().half_close();
+        REQUIRE(f.until_ended(2 * i));
+    }
+    CHECK(f.proxy->stats().pipes.created <= 2);
+}
+
 TEST_CASE("proxy: pipes never take the descriptors that sessions need", "[proxy][proxy_whole]") {
     constexpr std::size_t sessions = 8;
     constexpr std::size_t size = 3'500'000;  // more than the kernel buffers for a reader who stalls
