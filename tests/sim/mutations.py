@@ -94,6 +94,15 @@ MUTATIONS = [
           "    static_cast<void>(duplex_.server.fd.release());\n")],
     ),
     (
+        "a client for whom there is no memory keeps its place", "src/proxy/worker.cpp", SEEDS,
+        [("    if (verdict == Admission::admitted) spec.limits->leave();\n    load_", "    load_")],
+    ),
+    (
+        "a want of memory is thrown on", "src/proxy/session.cpp", SEEDS,
+        [("    } catch (const std::bad_alloc&) {\n        return out_of_memory();\n",
+          "    } catch (const std::bad_cast&) {\n        return out_of_memory();\n")],
+    ),
+    (
         "an edge is awaited after EMFILE", "src/reactor/acceptor.cpp", SCENARIOS,
         [("            retry_.start(retry_delay);\n", "")],
     ),

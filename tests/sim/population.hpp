@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -36,8 +37,9 @@ public:
     /// comes behind the last byte of a stream that really ended.
     void check_integrity(Problems& problems);
     /// Everything that reached the balancer before an end or a reset reached the other peer. For
-    /// worlds in which the balancer had no reason of its own to end a session.
-    void check_completeness(Problems& problems);
+    /// worlds in which the balancer had no reason of its own to end a session, but for those of the
+    /// peers that are `excused`.
+    void check_completeness(Problems& problems, const std::set<const Peer*>& excused = {});
 
 private:
     void check_direction(Peer& from, Peer& to, Problems& problems);

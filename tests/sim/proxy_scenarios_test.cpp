@@ -1,5 +1,6 @@
 // What can happen around a session: accepting, connecting, running short, shutting down.
 
+#include "sim/memory.hpp"
 #include "sim/rig.hpp"
 #include "support/catch.hpp"
 
@@ -270,4 +271,47 @@ TEST_CASE("proxy: destroyed with sessions in every phase it leaves nothing open"
     CHECK(rig.kernel.open_descriptors() == before);
     REQUIRE(rig.driver.run_until([&] { return rig.population.over(); }));
     CHECK(rig.kernel.violations().empty());
+}
+
+TEST_CASE(
+    "proxy: a client for whose session there is no memory is reset, and the next one is served",
+    "[sim][proxy]") {
+    ProxyRig rig;
+    rig.service.max_connections = 1;
+    rig.config.max_connections = 1;
+    rig.add_backend(accepts, answers);
+    rig.open();
+    Peer& unlucky = rig.add_client(asks);
+    {
+        const sim::ScarceMemory none{1, 1};
+        REQUIRE(rig.driver.run_until([&] { return rig.recorder.count == 1 && rig.over(); }));
+    }
+    CHECK(unlucky.error() == ECONNRESET);
+    CHECK(rig.recorder.last.reason == EndReason::local_error);
+    Peer& next = rig.add_client(asks);
+    REQUIRE(rig.driver.run_until([&] { return rig.recorder.count == 2 && rig.over(); }));
+    CHECK(next.received() == 30'000);
+    CHECK(rig.check_rest() == "");
+}
+
+TEST_CASE("proxy: a client for whose failed attempt there is no memory is reset, and no other one",
+          "[sim][proxy]") {
+    ProxyRig rig;
+    rig.service.max_connections = 2;
+    rig.add_backend(accepts, {.bytes = 30'000, .write_gap = 1s});
+    rig.add_backend(refuses);
+    rig.open();
+    Peer& lucky = rig.add_client(asks);
+    REQUIRE(rig.driver.run_until([&] { return rig.backends.size() == 1; }));
+    Peer& unlucky = rig.add_client(asks);
+    {
+        // Its session has room where the first one is.
+        const sim::ScarceMemory none{1, 1};
+        REQUIRE(rig.driver.run_until([&] { return rig.recorder.count == 1; }));
+    }
+    CHECK(rig.recorder.last.reason == EndReason::local_error);
+    REQUIRE(rig.driver.run_until([&] { return rig.over(); }));
+    CHECK(unlucky.error() == ECONNRESET);
+    CHECK(lucky.received() == 30'000);
+    CHECK(rig.check_rest() == "");
 }

@@ -4,6 +4,7 @@
 #include "eplb/reactor.hpp"
 #include "eplb/relay.hpp"
 #include "sim/driver.hpp"
+#include "sim/memory.hpp"
 #include "sim/seeded.hpp"
 
 #include <algorithm>
@@ -11,6 +12,7 @@
 #include <cerrno>
 #include <memory>
 #include <optional>
+#include <set>
 
 namespace sim {
 
@@ -37,6 +39,7 @@ public:
             options.faults.socket_shortage = static_cast<std::uint32_t>(random_.between(2, 10));
             options.faults.epoll_add = random_.one_in(2) ? 7 : 0;
         }
+        choose_memory();
         kernel_.emplace(options);
         population_.emplace(*kernel_);
     }
@@ -83,6 +86,14 @@ private:
         choose_limits(service);
         config.services.push_back(service);
         return config;
+    }
+
+    // By a sequence of its own, too.
+    void choose_memory() {
+        Random random{Random::mix(seed_ ^ 0xa110cU)};
+        if (!random.one_in(4)) return;
+        memory_refused_once_in_ = static_cast<std::uint32_t>(1 + random.magnitude(30));
+        verdict_.setting += ", memory refused once in " + std::to_string(memory_refused_once_in_);
     }
 
     // By a sequence of its own: the rest of a seed's world does not depend on it.
@@ -149,6 +160,7 @@ private:
 
     void live(eplb::Reactor& reactor, eplb::Proxy& proxy, std::size_t baseline) {
         add_clients();
+        const ScarceMemory scarce{memory_refused_once_in_, seed_};
         Driver driver{*kernel_, reactor};
         const auto quiet = [&] { return population_->over() && proxy.active_sessions() == 0; };
         if (!drive(driver, verdict_, quiet)) return;
@@ -162,7 +174,7 @@ private:
         if (!drive(driver, verdict_, [&] { return kernel_->now() >= end && quiet(); })) return;
         check_rest(proxy, baseline);
         population_->check_integrity(verdict_.problems);
-        if (!timeouts_) population_->check_completeness(verdict_.problems);
+        if (!timeouts_) population_->check_completeness(verdict_.problems, cut_off());
         for (Peer& peer : population_->all()) verdict_.bytes += peer.received();
         verdict_.sessions = recorder_.count;
         check_summaries();
@@ -178,6 +190,23 @@ private:
         if (kernel_->open_pipes() != stats.pipes.open)
             verdict_.problems.emplace_back("pipes miscounted");
         check_descriptors(*kernel_, baseline + 1 + 2 * stats.pipes.open, "at rest", verdict_);
+    }
+
+    // Those whose session ended for want of memory.
+    std::set<const Peer*> cut_off() {
+        std::set<const Peer*> found;
+        for (Peer& client : population_->all()) {
+            if (client.name().front() != 'c' || client.endpoint() == nullptr) continue;
+            const auto end = recorder_.ends.find(to_text(client.endpoint()->local()));
+            if (end == recorder_.ends.end() || !lacked_memory(end->second)) continue;
+            found.insert(&client);
+            if (Peer* const server = population_->partner_of(client)) found.insert(server);
+        }
+        return found;
+    }
+
+    [[nodiscard]] bool lacked_memory(const Recorder::End& end) const noexcept {
+        return memory_refused_once_in_ != 0 && end.reason == eplb::EndReason::local_error;
     }
 
     void check_summaries() {
@@ -212,7 +241,7 @@ private:
             verdict_.problems.push_back("more bytes were counted than sent; " + told);
         }
         const bool polite = client.is_polite() && server.is_polite();
-        if (polite && !clean) verdict_.problems.push_back(told);
+        if (polite && !clean && !lacked_memory(end)) verdict_.problems.push_back(told);
         if (clean && polite && !both_ended) verdict_.problems.push_back(told);
     }
 
@@ -221,6 +250,7 @@ private:
     Verdict verdict_;
     bool timeouts_ = false;
     bool faults_ = false;
+    std::uint32_t memory_refused_once_in_ = 0;  // 0: never
     Recorder recorder_;
     std::optional<Kernel> kernel_;
     std::optional<Population> population_;
