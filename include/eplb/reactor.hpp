@@ -8,6 +8,7 @@
 #include "eplb/watch.hpp"
 
 #include <concepts>
+#include <cstddef>
 #include <functional>
 #include <memory>
 #include <sys/epoll.h>
@@ -19,14 +20,22 @@
 namespace eplb {
 
 class Bell;
+class HeldTurns;
 
 /// The event loop: one epoll set, one list of ready tasks, one timing wheel, one thread.
 ///
 /// A turn, in this order; code of tasks runs only in step 4:
 ///   1. wait for events: not at all when a task is ready, else until the next timer;
 ///   2. note each event in its watch and put the watch's task on the ready list;
-///   3. read the clock; put the task of each expired timer on the ready list;
+///   3. read the clock; if a timer is due by then, ask for events once more, without waiting, and
+///      note them; put the task of each expired timer on the ready list;
 ///   4. run every task that is on the list now, once.
+///
+/// So a timer expires only when everything that had come by the time that it is measured by has
+/// been noted, and behind the tasks that it was noted for: after a pause of whatever length (the
+/// process was stopped, the machine slept, the host was busy) a task finds what came in time, if it
+/// looks at its watches before it looks at its timer. When more events wait than a turn takes, the
+/// timers wait for a later turn. A turn in which no timer is due asks once.
 ///
 /// epoll's event array is dead before the first task runs, so a task may destroy any other.
 ///
@@ -108,6 +117,12 @@ public:
     /// between turns, what the clock says.
     [[nodiscard]] TimePoint now() const noexcept { return in_turn_ ? now_ : clock_.now(); }
 
+    /// When the turn whose now() was `began` was over, if it was held up for 50 ms or more in the
+    /// middle of it; else `began`. What a task noted with now() may have happened as late as that,
+    /// so whoever gives a peer a time to answer asks here before it says that the time is over.
+    /// Remembers the 16 longest; a few comparisons.
+    [[nodiscard]] TimePoint end_of_turn(TimePoint began) const noexcept;
+
     /// Puts `task` on the ready list, if it is not there. It runs in the next turn; in this one if
     /// it is on the list for that, and has not run yet.
     void schedule(Task& task) noexcept {
@@ -126,8 +141,12 @@ private:
     void ring(Bell& bell) noexcept;
     void silence(Bell& bell) noexcept;
     void require_no_turn() const;
+    bool turn(Duration max_wait);
+    void turn_is_over(TimePoint now) noexcept;
+    void note(std::size_t events) noexcept;
     void expire_timers() noexcept;
-    [[nodiscard]] int epoll_timeout_ms(Duration max_wait) const noexcept;
+    [[nodiscard]] bool look_around() noexcept;
+    [[nodiscard]] int epoll_timeout_ms(Duration max_wait) noexcept;
     [[nodiscard]] int wait_for_events(Duration max_wait) noexcept;
     [[nodiscard]] int poll_busily(Duration max_wait) noexcept;
 
@@ -138,9 +157,16 @@ private:
     IntrusiveList<Task> ready_;
     IntrusiveList<Task> batch_;  // what is left of the turn in progress
     std::unique_ptr<TimerWheel> wheel_;
+    std::size_t watched_ = 0;  // descriptors; the mailbox's is the first
     std::unique_ptr<Mailbox> mailbox_;
+    std::unique_ptr<HeldTurns> held_turns_;
+    // Of the look at what has come before timers expire, while it goes on.
+    TimePoint look_began_;
+    std::size_t unseen_ = 0;  // of the descriptors that were watched when it began, at most
+    bool looking_ = false;
     Duration busy_poll_{0};
     bool in_turn_ = false;
+    bool turn_ends_ = false;  // nobody has read the clock since the latest turn
 };
 
 }  // namespace eplb

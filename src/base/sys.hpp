@@ -13,7 +13,7 @@
 /// simulated one.
 ///
 /// Conventions: no call blocks but epoll_wait(); every descriptor it returns is nonblocking and
-/// close-on-exec; EINTR is handled here and never returned. Calls that make something return it, or
+/// close-on-exec; EINTR is handled here, and returned by epoll_wait() alone. Calls that make something return it, or
 /// -errno. Calls that only do something return 0 or an errno. Calls that move bytes return an
 /// IoResult.
 namespace eplb::sys {
@@ -102,9 +102,13 @@ void unmap(void* memory, std::size_t bytes) noexcept;
 [[nodiscard]] int epoll_create() noexcept;
 [[nodiscard]] int epoll_add(int epoll, int fd, std::uint32_t events, void* data) noexcept;
 void epoll_remove(int epoll, int fd) noexcept;
-/// Waits for at most `timeout_ms` (-1: no limit) and returns how many events it wrote; 0 after a
-/// signal.
+/// Waits for at most `timeout_ms` (-1: no limit) and returns how many events it wrote: 0, if there
+/// are none. -EINTR after a signal, SIGCONT too: then there may well be some.
 [[nodiscard]] int epoll_wait(int epoll, std::span<epoll_event> events, int timeout_ms) noexcept;
+
+/// How many events are to be asked for at once: fewer than that have come back, so there are no
+/// more.
+[[nodiscard]] std::size_t events_per_wait() noexcept;
 
 [[nodiscard]] int eventfd() noexcept;
 [[nodiscard]] int signalfd(const sigset_t& signals) noexcept;

@@ -186,11 +186,11 @@ int epoll_add(int epoll, int fd, std::uint32_t events, void* data) noexcept {
 void epoll_remove(int epoll, int fd) noexcept { ::epoll_ctl(epoll, EPOLL_CTL_DEL, fd, nullptr); }
 
 int epoll_wait(int epoll, std::span<epoll_event> events, int timeout_ms) noexcept {
-    const int count =
-        ::epoll_wait(epoll, events.data(), static_cast<int>(events.size()), timeout_ms);
-    if (count >= 0) return count;
-    return errno == EINTR ? 0 : -errno;
+    return value_or_errno(
+        ::epoll_wait(epoll, events.data(), static_cast<int>(events.size()), timeout_ms));
 }
+
+std::size_t events_per_wait() noexcept { return 512; }
 
 int eventfd() noexcept { return value_or_errno(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)); }
 

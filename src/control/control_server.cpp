@@ -39,7 +39,17 @@ public:
     }
 
     Next run() noexcept override {
-        if (timer_.take_fired()) return Next::done;
+        // What came in time is in time, even if it is we who are late to look.
+        const Next next = look();
+        return next == Next::wait && timer_.take_fired() ? Next::done : next;
+    }
+
+    void retire() noexcept override { server_.on_gone(*this); }
+
+private:
+    enum class State : std::uint8_t { reading, thinking, writing };
+
+    Next look() noexcept {
         switch (state_) {
         case State::reading: return read();
         case State::thinking: return watch_.hung_up() && watch_.failed() ? Next::done : Next::wait;
@@ -47,11 +57,6 @@ public:
         }
         return Next::done;
     }
-
-    void retire() noexcept override { server_.on_gone(*this); }
-
-private:
-    enum class State : std::uint8_t { reading, thinking, writing };
 
     Next read() noexcept {
         std::array<char, 4096> buffer;

@@ -26,6 +26,8 @@ using Outcome = CheckResult::Outcome;
 // What a server may send behind its answer, like the body of a page, before we stop being polite.
 constexpr std::size_t farewell_bytes = std::size_t{64} * 1024;
 constexpr Duration shortest_interval = std::chrono::milliseconds{1};
+// Of our own, behind the end of a check; a turn does not take so long.
+constexpr Duration tolerated_lateness = std::chrono::milliseconds{100};
 
 bool is_shortage(int error) noexcept { return error == ENOBUFS || error == ENOMEM; }
 
@@ -133,7 +135,7 @@ void Checker::begin() {
     outgoing_.clear();
     received_.clear();
     received_bytes_ = 0;
-    has_sent_ = has_finished_ = false;
+    has_sent_ = has_finished_ = excused_ = false;
     send_error_ = 0;
     timer_.start(config_.timeout);
     phase_ = Phase::connecting;
@@ -295,7 +297,17 @@ void Checker::broken(const char* what, int error) {
     conclude(local ? Outcome::local_error : Outcome::failed, std::move(cause), Ending::reset);
 }
 
+// Whoever was stopped for a while cannot tell how long the server took: what it is told of now may be
+// the first of several answers. Once, or a machine that is always late would call nobody down.
+bool Checker::may_have_been_us() noexcept {
+    const Duration over = reactor_.now() - saturating_add(started_, config_.timeout);
+    if (over < tolerated_lateness || std::exchange(excused_, true)) return false;
+    timer_.start(config_.timeout);
+    return true;
+}
+
 void Checker::time_out() {
+    if (may_have_been_us()) return;
     const bool talking = phase_ == Phase::talking;
     conclude(Outcome::failed,
              fmt::format("timeout after {} while {}{}", format_duration(config_.timeout),
@@ -327,10 +339,6 @@ void Checker::conclude(Outcome outcome, std::string cause, Ending ending) {
 }
 
 void Checker::leave() {
-    if (timer_.take_fired() || due_) {
-        reset();
-        return rest();
-    }
     flush();
     if (outgoing_.empty() && ending_ == Ending::finish && !std::exchange(has_finished_, true))
         static_cast<void>(sys::shutdown_write(fd_.get()));
@@ -348,6 +356,9 @@ void Checker::leave() {
         close();
         return rest();
     }
+    if (!timer_.take_fired() && !due_) return;
+    reset();
+    rest();
 }
 
 // Until the next check.

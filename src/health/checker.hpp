@@ -51,7 +51,7 @@ struct CheckResult {
 ///
 /// The verdict is told before the connection is left: how that goes, says the probe. Whatever the
 /// server does, a check ends within the timeout, looks at 4 KiB at most, and a farewell ends with
-/// it, or at 64 KiB; the next check waits for it. It holds one descriptor while it goes on, and
+/// it, or at 64 KiB; only if it is we who come late to look does a check have the timeout once more; the next check waits for it. It holds one descriptor while it goes on, and
 /// nothing but itself while it is idle.
 ///
 /// Belongs to the thread of its reactor, which outlives it.
@@ -118,6 +118,7 @@ private:
     [[nodiscard]] bool advance();
     [[nodiscard]] bool apply(ProbeStep step);
     void broken(const char* what, int error);
+    [[nodiscard]] bool may_have_been_us() noexcept;
     void time_out();
     void conclude(CheckResult::Outcome outcome, std::string cause, Ending ending);
     void leave();
@@ -148,6 +149,7 @@ private:
     std::size_t received_bytes_ = 0;
     Ending ending_ = Ending::reset;
     bool has_finished_ = false;
+    bool excused_ = false;               // from being late: it was we
     std::optional<CheckResult> result_;  // not told yet
 
     TimePoint next_start_{};

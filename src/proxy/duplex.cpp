@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 namespace eplb {
 namespace {
@@ -148,7 +149,7 @@ Next Duplex::flush_survivor() noexcept {
 
     const Duration limit =
         timeouts_.half_close > Duration{0} ? timeouts_.half_close : longest_flush;
-    if (unsent == 0 || reactor_.now() - last_progress_ >= limit) {
+    if (unsent == 0 || reactor_.now() - reactor_.end_of_turn(last_progress_) >= limit) {
         reset(reason_, error_);
         return Next::done;
     }
@@ -194,6 +195,9 @@ bool Duplex::timed_out() noexcept {
     if (due == TimePoint::max()) return false;
 
     if (reactor_.now() >= due) {
+        // What moved in a turn that was held up may have moved at its end.
+        const TimePoint latest = reactor_.end_of_turn(last_progress_);
+        if (latest > std::exchange(last_progress_, latest)) return timed_out();
         reset(reason);
         return true;
     }
@@ -217,8 +221,9 @@ TimePoint Duplex::end_of_life() const noexcept {
 
 bool Duplex::at_rest() const noexcept {
     return survivor_ == Survivor::none && !client_spoke_last_ && !one_side_ended() &&
-           !up_.has_stuck_bytes() && !down_.has_stuck_bytes() &&
-           sys::unsent_bytes(client.fd.get()) == 0 && sys::unsent_bytes(server.fd.get()) == 0;
+           !up_.has_stuck_bytes() && !down_.has_stuck_bytes() && !client.watch.readable() &&
+           !server.watch.readable() && sys::unsent_bytes(client.fd.get()) == 0 &&
+           sys::unsent_bytes(server.fd.get()) == 0;
 }
 
 Next Duplex::check_peers(Duration interval) noexcept {

@@ -1,6 +1,7 @@
 #include "proxy/session.hpp"
 
 #include "base/connect_error.hpp"
+#include "base/saturating.hpp"
 #include "base/socket_options.hpp"
 #include "base/sys.hpp"
 #include "eplb/reactor.hpp"
@@ -138,13 +139,12 @@ Next Session::expect_header() {
 Next Session::read_header() {
     Watch& watch = duplex_.client.watch;
     if (watch.failed()) return end(EndReason::client_rst);
-    if (duplex_.timer.take_fired()) return end(EndReason::proxy_header_timeout);
-    if (!watch.readable()) return Next::wait;
+    if (!watch.readable()) return wait_for_header();
     const std::span<std::byte> buffer =
         service().relay_context().scratch().first(max_proxy_header_bytes);
     const sys::IoResult peeked = sys::peek(watch.fd(), buffer);
     switch (peeked.status) {
-    case sys::Io::would_block: watch.clear_readable(); return Next::wait;
+    case sys::Io::would_block: watch.clear_readable(); return wait_for_header();
     case sys::Io::error: return end(EndReason::client_rst, peeked.error);
     case sys::Io::eof: return header_is_bad("the connection ended before it");
     case sys::Io::moved: break;
@@ -154,7 +154,8 @@ Next Session::read_header() {
     switch (parsed.status) {
     case ProxyParse::Status::bad: return header_is_bad(parsed.problem);
     case ProxyParse::Status::incomplete:
-        return watch.hung_up() ? header_is_bad("the connection ended within it") : Next::wait;
+        return watch.hung_up() ? header_is_bad("the connection ended within it")
+                               : wait_for_header();
     case ProxyParse::Status::complete: break;
     }
     if (sys::recv(watch.fd(), buffer.first(parsed.header_bytes)).bytes != parsed.header_bytes)
@@ -165,6 +166,22 @@ Next Session::read_header() {
     told.proxy = client_;
     if (!parsed.header.local) client_ = parsed.header.source;
     return admit();
+}
+
+// A header that came in time is in time, even if it is we who are late to look.
+Next Session::wait_for_header() noexcept {
+    return has_passed(header_timeout, duplex_.started()) ? end(EndReason::proxy_header_timeout)
+                                                         : Next::wait;
+}
+
+// Whether the timer, which runs for it, has fired and a peer has had that much time. If not, keeps
+// the timer running: `since` may have been noted in a turn that was held up.
+bool Session::has_passed(Duration timeout, TimePoint since) noexcept {
+    if (!duplex_.timer.take_fired()) return false;
+    const TimePoint due = saturating_add(host_.reactor().end_of_turn(since), timeout);
+    if (host_.reactor().now() >= due) return true;
+    duplex_.timer.start_at(due);
+    return false;
 }
 
 Next Session::header_is_bad(std::string_view problem) {
@@ -266,7 +283,8 @@ Next Session::wait_on() {
 bool Session::has_waited_too_long() {
     const Duration limit = service().config().queue_timeout;
     if (limit == Duration{0}) return false;
-    const Duration waited = host_.reactor().now() - rare().queued_at;
+    const TimePoint since = host_.reactor().end_of_turn(rare().queued_at);
+    const Duration waited = host_.reactor().now() - since;
     if (waited >= limit) return true;
     duplex_.timer.start(limit - waited);
     return false;
@@ -395,7 +413,7 @@ Next Session::check_connection() {
             error = ECONNREFUSED;
         }
         if (error == 0) return connected();
-    } else if (duplex_.timer.take_fired()) {
+    } else if (has_passed(service().connect_timeout(), duplex_.started() + connect_time_)) {
         error = ETIMEDOUT;
     } else {
         return Next::wait;
@@ -412,7 +430,11 @@ Next Session::connected() {
         }
     }
     if (backend_.get()->count_success()) host_.on_backend_answering(*backend_.get());
-    backend_.get()->latency().observe(age() - connect_time_, host_.reactor().now());
+    // What took longer than it may was seen late.
+    const Duration took = age() - connect_time_;
+    const Duration limit = service().connect_timeout();
+    if (limit == Duration{0} || took <= limit)
+        backend_.get()->latency().observe(took, host_.reactor().now());
     connect_time_ = age();
     phase_ = Phase::relaying;
     if (settled_) keep_server_alive();
@@ -538,6 +560,10 @@ void Session::attempt_failed(int error) {
             backend.latency().observe(age() - connect_time_, host_.reactor().now());
         if (limit != 0 && failures >= limit) host_.on_backend_failing(backend);
     }
+    // An answer that we were late to look at leaves no less time for the next backend.
+    const Duration limit = service().connect_timeout();
+    const Duration took = age() - connect_time_;
+    if (limit > Duration{0} && took > limit) rare().waited += took - limit;
     rare().failed.add(backend.shared_from_this(), error);
     duplex_.timer.cancel();
     duplex_.server.close();
@@ -564,7 +590,7 @@ const FailedAttempts* Session::failed() const noexcept {
     return rare_ && !rare_->failed.empty() ? &rare_->failed : nullptr;
 }
 
-// In the queue, that is.
+// In the queue, that is, and for us to look.
 Duration Session::age_without_waiting() const noexcept {
     return age() - (rare_ ? rare_->waited : Duration{0});
 }

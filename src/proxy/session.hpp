@@ -133,7 +133,7 @@ private:
         std::string_view problem;
         std::optional<WaitingRoom::Waiter> waiter;
         TimePoint queued_at;
-        Duration waited{0};  // for a backend with room
+        Duration waited{0};  // for a backend with room, or for us to look at what one said
     };
 
     // What may throw, throws std::bad_alloc: see run().
@@ -142,6 +142,8 @@ private:
     Next begin();
     Next expect_header();
     Next read_header();
+    Next wait_for_header() noexcept;
+    [[nodiscard]] bool has_passed(Duration timeout, TimePoint since) noexcept;
     Next header_is_bad(std::string_view problem);
     Next admit();
     [[nodiscard]] Rare& rare();

@@ -1,5 +1,6 @@
 #include "eplb/connector.hpp"
 
+#include "base/saturating.hpp"
 #include "base/socket_options.hpp"
 #include "base/sys.hpp"
 #include "eplb/reactor.hpp"
@@ -82,9 +83,17 @@ private:
     // Who has answered did so in time, even if it is we who are late to look.
     [[nodiscard]] int look() noexcept {
         if (backlog_is_full_) return timer_.take_fired() ? dial() : EINPROGRESS;
-        if (!watch_.writable()) return timer_.take_fired() ? ETIMEDOUT : EINPROGRESS;
+        if (!watch_.writable()) return timer_.take_fired() ? time_out() : EINPROGRESS;
         if (const int error = take_connect_error(watch_)) return error;
         return checked();
+    }
+
+    [[nodiscard]] int time_out() noexcept {
+        // It may have been begun long after that, in a turn that was held up.
+        const TimePoint due = saturating_add(reactor_.end_of_turn(started_), options_.timeout);
+        if (reactor_.now() >= due) return ETIMEDOUT;
+        timer_.start_at(due);
+        return EINPROGRESS;
     }
 
     [[nodiscard]] int checked() noexcept {

@@ -4,6 +4,7 @@
 #include "base/sys.hpp"
 #include "eplb/fd.hpp"
 #include "reactor/bell.hpp"
+#include "reactor/held_turns.hpp"
 #include "reactor/timer_wheel.hpp"
 
 #include <algorithm>
@@ -22,7 +23,9 @@
 namespace eplb {
 namespace {
 
-constexpr std::size_t max_events_per_turn = 512;
+// How often epoll is asked in a turn for what has to be noted before a timer expires. A few full
+// arrays: a turn that grew with all that waits would hold up who is accepted, and what is posted.
+constexpr int looks_per_turn = 4;
 
 Fd open_or_throw(int fd_or_error, const char* what) {
     if (fd_or_error < 0) throw fmt::system_error(-fd_or_error, "cannot open {}", what);
@@ -181,9 +184,10 @@ Reactor::Reactor(const Clock& clock)
     : clock_{clock},
       now_{clock.now()},
       epoll_{open_or_throw(sys::epoll_create(), "an epoll set")},
-      events_(max_events_per_turn),
+      events_(sys::events_per_wait()),
       wheel_{std::make_unique<TimerWheel>(now_)},
-      mailbox_{std::make_unique<Mailbox>(*this)} {
+      mailbox_{std::make_unique<Mailbox>(*this)},
+      held_turns_{std::make_unique<HeldTurns>()} {
     block_sigpipe();
 }
 
@@ -203,7 +207,18 @@ void Reactor::require_no_turn() const {
 
 void Reactor::run() {
     require_no_turn();  // or it would take a stop() that is for another
-    while (!mailbox_->take_stop()) run_once(Duration{-1});
+    turn_ends_ = false;
+    while (!mailbox_->take_stop()) turn(Duration{-1});
+    turn_is_over(clock_.now());
+}
+
+// What the host does until it calls again is not the turn's: it is read now how long that took.
+bool Reactor::run_once(Duration max_wait) {
+    require_no_turn();
+    turn_ends_ = false;
+    const bool busy = turn(max_wait);
+    if (busy) turn_is_over(clock_.now());
+    return busy;
 }
 
 void Reactor::stop() noexcept { mailbox_->stop(); }
@@ -223,9 +238,24 @@ Duration Reactor::wait_time() const noexcept {
     return std::max(*next - clock_.now(), Duration{0});
 }
 
+TimePoint Reactor::end_of_turn(TimePoint began) const noexcept {
+    return held_turns_->end_of(began);
+}
+
+void Reactor::turn_is_over(TimePoint now) noexcept {
+    if (std::exchange(turn_ends_, false) && now - now_ >= HeldTurns::least)
+        held_turns_->note(now_, now);
+}
+
 // Rounded up, or the last fraction of a millisecond would be spent in a busy loop.
-int Reactor::epoll_timeout_ms(Duration max_wait) const noexcept {
-    const Duration wait = shorter(wait_time(), max_wait);
+int Reactor::epoll_timeout_ms(Duration max_wait) noexcept {
+    if (!ready_.empty() || !batch_.empty()) return 0;
+    Duration wait = max_wait;
+    if (const std::optional<TimePoint> next = wheel_->next()) {
+        const TimePoint now = clock_.now();
+        turn_is_over(now);
+        wait = shorter(std::max(*next - now, Duration{0}), max_wait);
+    }
     if (wait < Duration{0}) return -1;
     const auto milliseconds = std::chrono::ceil<std::chrono::milliseconds>(wait).count();
     return static_cast<int>(std::min<std::int64_t>(milliseconds, INT_MAX));
@@ -234,12 +264,17 @@ int Reactor::epoll_timeout_ms(Duration max_wait) const noexcept {
 int Reactor::wait_for_events(Duration max_wait) noexcept {
     if (busy_poll_ > Duration{0}) {
         const TimePoint start = clock_.now();
+        turn_is_over(start);
         if (const int count = poll_busily(max_wait)) return count;
         if (max_wait > Duration{0}) {
             max_wait = std::max(max_wait - (clock_.now() - start), Duration{0});
         }
     }
-    return sys::epoll_wait(epoll_.get(), events_, epoll_timeout_ms(max_wait));
+    const int timeout_ms = epoll_timeout_ms(max_wait);
+    // It is over now, or when epoll has been asked without waiting. And where there is no timer,
+    // nobody has a time to be late for.
+    if (timeout_ms != 0) turn_ends_ = false;
+    return sys::epoll_wait(epoll_.get(), events_, timeout_ms);
 }
 
 int Reactor::poll_busily(Duration max_wait) noexcept {
@@ -251,19 +286,16 @@ int Reactor::poll_busily(Duration max_wait) noexcept {
     return 0;
 }
 
-bool Reactor::run_once(Duration max_wait) {
-    require_no_turn();
+bool Reactor::turn(Duration max_wait) {
     const int count = wait_for_events(max_wait);
-    if (count < 0) throw fmt::system_error(-count, "cannot wait for events");
-    for (const epoll_event& event : std::span{events_}.first(static_cast<std::size_t>(count))) {
-        static_cast<Watch*>(event.data.ptr)->on_events(event.events);
-    }
-    // The mailbox's event may be among those for which there was no room, and post() promises this
-    // turn.
-    if (static_cast<std::size_t>(count) == events_.size()) schedule(*mailbox_);
+    if (count < 0 && count != -EINTR) throw fmt::system_error(-count, "cannot wait for events");
+    note(static_cast<std::size_t>(std::max(count, 0)));
 
+    const TimePoint now = clock_.now();
+    turn_is_over(now);
     const Mark in_turn{in_turn_};
-    now_ = clock_.now();
+    now_ = now;
+    turn_ends_ = true;
     expire_timers();
 
     const bool busy = !ready_.empty() || !batch_.empty();
@@ -273,11 +305,46 @@ bool Reactor::run_once(Duration max_wait) {
     return busy;
 }
 
+void Reactor::note(std::size_t events) noexcept {
+    for (const epoll_event& event : std::span{events_}.first(events)) {
+        static_cast<Watch*>(event.data.ptr)->on_events(event.events);
+    }
+    // The mailbox's event may be among those for which there was no room, and post() promises this
+    // turn.
+    if (events == events_.size()) schedule(*mailbox_);
+}
+
+// Not by the time that it is now: what came since the look began may not have been noted.
 void Reactor::expire_timers() noexcept {
-    wheel_->advance(now_, [this](Timer& timer) {
+    if (looking_ && !wheel_->has_due(look_began_)) looking_ = false;  // cancelled meanwhile
+    if (!looking_ && !wheel_->has_due(now_)) return;
+    if (!look_around()) return;  // still due in the next turn, which does not wait
+    wheel_->advance(look_began_, [this](Timer& timer) {
         timer.fired_ = true;
         schedule(timer.task_);
     });
+}
+
+// Whether all has been noted that had come when it began, which may have been in an earlier turn.
+// The events of this turn do not tell: the clock was read behind them, the process may have been
+// stopped in between, and a signal ends a wait with nothing, whatever there is.
+bool Reactor::look_around() noexcept {
+    if (!std::exchange(looking_, true)) {
+        look_began_ = now_;
+        unseen_ = watched_;
+    }
+    for (int looks = 0; looks < looks_per_turn; ++looks) {
+        const int count = sys::epoll_wait(epoll_.get(), events_, 0);
+        if (count == -EINTR) continue;
+        const auto seen = static_cast<std::size_t>(std::max(count, 0));  // the next turn throws
+        note(seen);
+        // Who became ready first is told first, and what is ready again stands behind all others.
+        // So it ends, even if every array is full.
+        unseen_ -= std::min(unseen_, seen);
+        looking_ = seen == events_.size() && unseen_ > 0;
+        if (!looking_) return true;
+    }
+    return false;
 }
 
 void Reactor::dispatch(Task& task) {

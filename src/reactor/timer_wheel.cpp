@@ -58,6 +58,19 @@ void TimerWheel::remove(Timer& timer) noexcept {
     if (level.slot[timer.slot_].empty()) level.occupied &= ~(std::uint64_t{1} << timer.slot_);
 }
 
+bool TimerWheel::has_due(TimePoint now) noexcept {
+    const std::uint64_t target = floor_tick(now);
+    while (due_.empty()) {
+        const std::optional<std::uint64_t> next = next_tick();
+        if (!next || *next > target) {
+            if (target > tick_) tick_ = target;
+            return false;
+        }
+        turn_to(*next);
+    }
+    return true;
+}
+
 // The digit of every timer on a level is greater than the current tick's, so the first occupied
 // slot of the lowest occupied level is the next one.
 std::optional<std::uint64_t> TimerWheel::next_tick() const noexcept {

@@ -30,6 +30,9 @@ public:
     /// `timer` must be in this wheel.
     void remove(Timer& timer) noexcept;
 
+    /// Whether advance() would take any out. If not, it has nothing to do any more.
+    [[nodiscard]] bool has_due(TimePoint now) noexcept;
+
     /// Takes out every timer that is due at `now` and calls `expired(timer)`, earliest millisecond
     /// first. The callback may insert and remove timers.
     template <class Callback>

@@ -9,14 +9,17 @@ int Watch::attach(int fd, std::uint32_t events) noexcept {
     detach();
     ready_ = 0;
     const int error = sys::epoll_add(reactor_.fd(), fd, events, this);
-    if (error == 0) fd_ = fd;
-    return error;
+    if (error != 0) return error;
+    fd_ = fd;
+    ++reactor_.watched_;
+    return 0;
 }
 
 void Watch::detach() noexcept {
     if (!attached()) return;
     sys::epoll_remove(reactor_.fd(), fd_);
     fd_ = -1;
+    --reactor_.watched_;
 }
 
 void Watch::on_events(std::uint32_t events) noexcept {

@@ -6,6 +6,7 @@
 #include "sim/memory.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdint>
 #include <map>
 #include <new>
@@ -141,6 +142,7 @@ public:
         bool served = false;
         std::size_t failed_attempts = 0;
         eplb::Duration total_time{0};
+        std::vector<std::string> too_late{};  // backends that are said not to have answered in time
     };
 
     void on_event(eplb::LogLevel, std::string_view) noexcept override {}
@@ -151,7 +153,12 @@ public:
                 summary.bytes_down,
                 summary.backend != nullptr,
                 summary.failed_attempts.size(),
-                summary.total_time};
+                summary.total_time,
+                {}};
+        for (const eplb::FailedAttempt& attempt : summary.failed_attempts) {
+            if (attempt.error == ETIMEDOUT)
+                last.too_late.push_back(attempt.backend->address().to_string());
+        }
         ends[summary.client.to_string()] = last;
         last_listener = summary.listener.to_string();
         last_end = Kernel::current().now();

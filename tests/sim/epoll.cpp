@@ -39,16 +39,14 @@ int Epoll::remove(int fd) noexcept {
 }
 
 int Epoll::collect(std::span<epoll_event> events, Random* random) noexcept {
-    std::size_t limit = events.size();
     if (random != nullptr) {
-        if (random->one_in(4)) limit = std::min<std::size_t>(limit, random->between(1, 3));
         for (std::size_t i = ready_.size(); i > 1; --i) {
             std::swap(ready_[i - 1], ready_[static_cast<std::size_t>(random->below(i))]);
         }
     }
     std::size_t count = 0;
     std::deque<EpollItem*> again;
-    while (count < limit && !ready_.empty()) {
+    while (count < events.size() && !ready_.empty()) {
         EpollItem& item = *ready_.front();
         ready_.pop_front();
         item.queued = false;

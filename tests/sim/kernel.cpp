@@ -87,11 +87,22 @@ void Kernel::enter(bool locked) noexcept {
     ++calls_;
     ++idle_calls_;
     if (!locked && random_.one_in(options_.faults.preemption)) crew_.turn_some(random_, 3);
+    stall_by_chance();
     if (options_.call_time.count() > 0) {
         const auto most = static_cast<std::uint64_t>(options_.call_time.count());
         now_ += eplb::Duration{static_cast<eplb::Duration::rep>(random_.below(most))};
         run_due();
     }
+}
+
+bool Kernel::stall_by_chance() noexcept {
+    if (!random_.one_in(options_.faults.stall)) return false;
+    const auto most = static_cast<std::uint64_t>(options_.faults.longest_stall.count());
+    const eplb::Duration length{static_cast<eplb::Duration::rep>(random_.magnitude(most))};
+    stalled_for_ += length;
+    note_progress();
+    advance(length);
+    return true;
 }
 
 int Kernel::wait(Epoll& epoll, std::span<epoll_event> events, int timeout_ms) noexcept {
@@ -101,9 +112,13 @@ int Kernel::wait(Epoll& epoll, std::span<epoll_event> events, int timeout_ms) no
     if (random_.one_in(options_.faults.spurious_wake)) epoll.wake_spuriously(random_);
     for (;;) {
         const int count = epoll.collect(events, options_.shuffle_events ? &random_ : nullptr);
-        if (count > 0) return count;
-        if (timeout_ms == 0 || std::exchange(interrupted_, false)) return 0;
-        if (random_.one_in(options_.faults.early_return)) return 0;
+        if (count > 0 || timeout_ms == 0) {
+            stall_by_chance();  // with the answer in hand
+            return count;
+        }
+        if (std::exchange(interrupted_, false)) return -EINTR;
+        // SIGCONT interrupts it, whatever has come since SIGSTOP.
+        if (random_.one_in(options_.faults.early_return) || stall_by_chance()) return -EINTR;
         if (events_.empty() && timeout_ms < 0) {
             stalled_ = true;
             return 0;

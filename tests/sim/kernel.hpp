@@ -30,9 +30,13 @@ struct Faults {
     std::uint32_t pipe_shortage = 0;
     std::uint32_t epoll_add = 0;  ///< ENOMEM, ENOSPC
     std::uint32_t spurious_wake = 0;
-    std::uint32_t early_return = 0;  ///< epoll_wait() returns 0 too early, as after a signal
+    std::uint32_t early_return = 0;  ///< epoll_wait() says EINTR
     /// In the middle of a call, and after each second letter to a worker, other workers turn.
     std::uint32_t preemption = 0;
+    /// The program stands still for up to `longest_stall`, anywhere, while the kernel and the other
+    /// machines go on: it was stopped and continued, say.
+    std::uint32_t stall = 0;
+    eplb::Duration longest_stall{0};
     /// From this splice(2) on, each one says `splice_error`; negative: none does.
     std::int64_t splice_refused_after = -1;
     int splice_error = 0;
@@ -45,6 +49,7 @@ struct KernelOptions {
     /// What time a system call takes, at most; the network goes on in the meantime.
     eplb::Duration call_time{0};
     bool shuffle_events = false;
+    std::size_t events_per_wait = 512;  ///< fewer: more of them wait than fit
     /// epoll_wait() returns, if need be with 0, whenever anything happened anywhere: for tests that
     /// watch closely.
     bool short_waits = false;
@@ -100,7 +105,7 @@ public:
         at(now_ + delay, std::move(event));
     }
     [[nodiscard]] eplb::Duration jitter(eplb::Duration latency) noexcept;
-    /// Makes epoll_wait() return, as a signal would: for worlds that have something to do
+    /// Makes epoll_wait() say EINTR, as a signal would: for worlds that have something to do
     /// themselves.
     void interrupt() noexcept { interrupted_ = true; }
     /// Lets the network go on for so long; 0: does what is due.
@@ -147,6 +152,8 @@ public:
     [[nodiscard]] std::size_t bytes_in_pipes() const noexcept;
     [[nodiscard]] std::uint64_t calls() const noexcept { return calls_; }
     [[nodiscard]] std::uint64_t splices() const noexcept { return splices_; }
+    /// How long it stood still, in total.
+    [[nodiscard]] eplb::Duration stalled_for() const noexcept { return stalled_for_; }
     [[nodiscard]] std::uint64_t pipes_made() const noexcept { return pipes_made_; }
     /// Calls in a row, up to now, that neither moved nor changed anything.
     [[nodiscard]] std::uint64_t idle_calls() const noexcept { return idle_calls_; }
@@ -217,6 +224,7 @@ private:
         return static_cast<std::size_t>(fd - first_descriptor);
     }
     bool run_due() noexcept;  // whether there was anything
+    bool stall_by_chance() noexcept;
     void offer(Endpoint& client, std::uint16_t port, const Link& link);
     [[nodiscard]] Listener* listener_on(std::uint16_t port) noexcept;
 
@@ -240,6 +248,7 @@ private:
     std::vector<std::string> violations_;
     bool stalled_ = false;
     bool interrupted_ = false;
+    eplb::Duration stalled_for_{0};
     std::uint64_t calls_ = 0;
     std::uint64_t idle_calls_ = 0;
     std::uint64_t progress_ = 0;

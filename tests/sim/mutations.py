@@ -103,6 +103,34 @@ MUTATIONS = [
           "    } catch (const std::bad_cast&) {\n        return out_of_memory();\n")],
     ),
     (
+        "timers expire before what has come is seen", "src/reactor/reactor.cpp", SEEDS,
+        [("    if (!look_around()) return;  // still due in the next turn, which does not wait\n"
+          "    wheel_->advance(look_began_, ", "    wheel_->advance(now_, ")],
+    ),
+    (
+        "an array that was full is all that has come", "src/reactor/reactor.cpp", SEEDS,
+        [("        looking_ = seen == events_.size() && unseen_ > 0;\n", "        looking_ = false;\n")],
+    ),
+    (
+        "timers expire although the array was full", "src/reactor/reactor.cpp", SEEDS,
+        [("    if (!look_around()) return;", "    if (!look_around()) look_began_ = now_;")],
+    ),
+    (
+        "a timer is looked at before its peers", "src/proxy/duplex.cpp", SEEDS,
+        [("    const std::size_t turn_bytes = context_.turn_bytes();\n",
+          "    if (timed_out()) return Next::done;\n    const std::size_t turn_bytes = context_.turn_bytes();\n")],
+    ),
+    (
+        "what moves in a turn that is held up counts from its beginning", "src/proxy/duplex.cpp", SEEDS,
+        [("        const TimePoint latest = reactor_.end_of_turn(last_progress_);\n"
+          "        if (latest > std::exchange(last_progress_, latest)) return timed_out();\n", "")],
+    ),
+    (
+        "a backend's time to answer begins before it is dialled", "src/proxy/session.cpp", SEEDS,
+        [("    const TimePoint due = saturating_add(host_.reactor().end_of_turn(since), timeout);\n",
+          "    const TimePoint due = saturating_add(since, timeout);\n")],
+    ),
+    (
         "an edge is awaited after EMFILE", "src/reactor/acceptor.cpp", SCENARIOS,
         [("            retry_.start(retry_delay);\n", "")],
     ),

@@ -47,6 +47,21 @@ TEST_CASE("proxy: a session from accept to the last byte", "[sim][proxy]") {
     CHECK(rig.check_rest() == "");
 }
 
+TEST_CASE("proxy: a refusal that is seen late leaves time for the next backend", "[sim][proxy]") {
+    ProxyRig rig;
+    rig.add_backend({.kind = Dialled::Kind::fails, .error = ECONNREFUSED, .delay = 500ms});
+    rig.add_backend(accepts_late, answers);
+    rig.open();
+    Peer& client = rig.add_client(asks);
+    REQUIRE(rig.driver.run_until([&] { return rig.attempts == 1; }));
+    rig.kernel.advance(1min);  // we stand still, and nobody else
+    REQUIRE(rig.driver.run_until([&] { return rig.over(); }));
+    CHECK(client.received() == 30'000);
+    CHECK(rig.recorder.last.served);
+    CHECK(rig.recorder.last.failed_attempts == 1);
+    CHECK(rig.check_rest() == "");
+}
+
 TEST_CASE("proxy: who fails to connect is replaced before a byte of the client is read",
           "[sim][proxy]") {
     const int how = GENERATE(0, 1, 2, 3);

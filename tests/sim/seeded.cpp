@@ -120,6 +120,15 @@ void describe_peers(Population& population, Verdict& verdict) {
     for (const Peer& peer : population.all()) verdict.problems.push_back("  " + peer.describe());
 }
 
+std::string choose_pauses(std::uint64_t seed, KernelOptions& options) {
+    Random random{Random::mix(seed ^ 0x57a1'1ed0U)};
+    if (random.one_in(2)) options.events_per_wait = static_cast<std::size_t>(random.between(1, 8));
+    if (!random.one_in(3)) return "";
+    options.faults.stall = static_cast<std::uint32_t>(20 + random.magnitude(1000));
+    options.faults.longest_stall = scaled(random.magnitude(90), 1s);
+    return ", stalls";
+}
+
 void check_descriptors(Kernel& kernel, std::size_t expected, const char* when, Verdict& verdict) {
     if (kernel.open_descriptors() == expected) return;
     verdict.problems.push_back(std::string{"descriptors "} + when + ": expected " +

@@ -30,6 +30,9 @@ eplb::Duration scaled(std::uint64_t count, T unit) {
 [[nodiscard]] eplb::RelayMode mode_of(std::uint64_t seed);
 /// Returns what was chosen, in words.
 [[nodiscard]] std::string choose_pipes(std::uint64_t seed, Random& random, KernelOptions& options);
+/// How many events come at once, and whether the program stands still now and then. By a sequence of
+/// its own: the rest of a seed's world does not depend on it.
+[[nodiscard]] std::string choose_pauses(std::uint64_t seed, KernelOptions& options);
 
 inline constexpr const char* mode_names[] = {"automatic", "splice", "copy"};
 

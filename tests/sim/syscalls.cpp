@@ -376,13 +376,15 @@ int epoll_wait(int epoll, std::span<epoll_event> events, int timeout_ms) noexcep
     if (set == nullptr) return -EBADF;
     const int count = kernel.wait(*set, events, timeout_ms);
     trace("epoll_wait", timeout_ms, 0, count);
-    if (tracing()) {
+    if (tracing() && count > 0) {
         for (const epoll_event& event : events.first(static_cast<std::size_t>(count))) {
             std::fprintf(stderr, "    event %p %x\n", event.data.ptr, event.events);
         }
     }
     return count;
 }
+
+std::size_t events_per_wait() noexcept { return Kernel::current().options().events_per_wait; }
 
 int eventfd() noexcept {
     const SimulationsTurn simulation;

@@ -157,6 +157,7 @@ IoResult Endpoint::send(std::span<const std::byte> bytes) noexcept {
     if (taken < bytes.size()) no_space_ = true;
     if (taken == 0) return {Io::would_block, 0, 0};
     enqueue(bytes.first(taken), false);
+    sent_at_ = kernel_.now();
     return {Io::moved, 0, taken};
 }
 
@@ -271,6 +272,7 @@ void Endpoint::on_segment(Segment segment) noexcept {
         bytes_arrived_ += size;
     }
     receive_bytes_ += size;
+    segment.arrived = kernel_.now();
     receive_queue_.push_back(std::move(segment));
     kernel_.after(link_.latency, [peer = peer_, size] { peer->on_ack(size); });
     notify(data_key);
@@ -278,7 +280,9 @@ void Endpoint::on_segment(Segment segment) noexcept {
 
 void Endpoint::on_ack(std::size_t bytes) noexcept {
     if (state_ == State::closed) return;
+    const bool was_writable = writable();
     queued_ -= bytes;
+    if (!was_writable && writable()) writable_since_ = kernel_.now();
     transmit();
     if (no_space_ && writable()) {  // sk_stream_write_space()
         no_space_ = false;
@@ -355,6 +359,10 @@ void Endpoint::release() noexcept {
     if (orphan_) return;
     orphan_ = true;
     on_wake_ = nullptr;
+    at_close_ = {kernel_.now(), std::nullopt, std::nullopt, sent_at_};
+    if (receive_bytes_ > (urgent_at_ ? 1U : 0U))
+        at_close_.unread_since = receive_queue_.front().arrived;
+    if (writable()) at_close_.writable_since = writable_since_;
     const bool unread = receive_bytes_ > 0;
     receive_queue_.clear();
     receive_bytes_ = 0;

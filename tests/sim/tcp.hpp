@@ -89,6 +89,14 @@ public:
     [[nodiscard]] bool fin_arrived() const noexcept { return fin_received_; }
     [[nodiscard]] bool reset_arrived() const noexcept { return reset_received_; }
     [[nodiscard]] std::size_t unread() const noexcept { return receive_bytes_; }
+    /// How it was when its owner closed it.
+    struct AtClose {
+        eplb::TimePoint when{};
+        std::optional<eplb::TimePoint> unread_since{};  ///< when the first unread byte arrived
+        std::optional<eplb::TimePoint> writable_since{};
+        eplb::TimePoint sent_at{};  ///< the latest byte
+    };
+    [[nodiscard]] const AtClose& at_close() const noexcept { return at_close_; }
 
     /// For an end that no epoll set watches: called, soon, whenever poll() may say something new.
     void on_wake(std::function<void()> call) { on_wake_ = std::move(call); }
@@ -106,6 +114,7 @@ private:
         std::vector<std::byte> bytes;
         std::size_t begin = 0;
         bool urgent = false;  // the last byte is
+        eplb::TimePoint arrived{};
         [[nodiscard]] std::size_t size() const noexcept { return bytes.size() - begin; }
     };
 
@@ -148,6 +157,9 @@ private:
     std::size_t in_flight_ = 0;       // on the wire
     eplb::TimePoint wire_time_{};
     bool no_space_ = false;  // SOCK_NOSPACE
+    eplb::TimePoint sent_at_{};
+    eplb::TimePoint writable_since_{};
+    AtClose at_close_;
 
     int error_ = 0;              // sk_err
     bool read_shut_ = false;     // RCV_SHUTDOWN

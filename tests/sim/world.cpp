@@ -3,6 +3,7 @@
 #include "eplb/proxy.hpp"
 #include "eplb/reactor.hpp"
 #include "eplb/relay.hpp"
+#include "reactor/held_turns.hpp"
 #include "sim/driver.hpp"
 #include "sim/memory.hpp"
 #include "sim/seeded.hpp"
@@ -10,9 +11,11 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
+#include <utility>
 
 namespace sim {
 
@@ -28,7 +31,7 @@ public:
     explicit ProxyWorld(std::uint64_t seed) : seed_{seed}, random_{Random::mix(seed ^ 0x5eedU)} {
         KernelOptions options = random_kernel(seed, random_);
         verdict_.setting = std::string{"proxy, "} + mode_names[seed % 3] + ", " +
-                           choose_pipes(seed, random_, options);
+                           choose_pipes(seed, random_, options) + choose_pauses(seed, options);
         timeouts_ = random_.one_in(3);
         faults_ = random_.one_in(3);
         if (timeouts_) verdict_.setting += ", timeouts";
@@ -73,14 +76,15 @@ private:
         service.relay = mode_of(seed_);
         service.listen.push_back(eplb::Address::parse("127.0.0.1:5555"));
         service.connect_timeout = 1s;
-        service.idle_timeout = timeouts_ ? Duration{30s} : Duration{0};
-        service.half_close_timeout = timeouts_ ? Duration{20s} : Duration{0};
+        service.idle_timeout = timeouts_ ? idle_timeout : Duration{0};
+        service.half_close_timeout = timeouts_ ? half_close_timeout : Duration{0};
         const std::uint64_t backends = random_.between(1, 4);
         for (std::uint64_t i = 0; i < backends; ++i) {
             const Place place{0x0a000100U + static_cast<std::uint32_t>(i) + 1, 80};
             service.backends.push_back({eplb::Address::parse(to_text(place)), "", 1});
             // Mostly there are healthy ones.
             const std::uint64_t health = i == 0 && !random_.one_in(8) ? 0 : random_.below(10);
+            answers_in_time_[to_text(place)] = health != 6 && health != 7;
             kernel_->serve(place, [this, health] { return answer(health); });
         }
         choose_limits(service);
@@ -165,7 +169,7 @@ private:
         const auto quiet = [&] { return population_->over() && proxy.active_sessions() == 0; };
         if (!drive(driver, verdict_, quiet)) return;
         // Nobody is left; no session may have been kept by a timer.
-        if (recorder_.last_end - population_->over_at() > 4s) {
+        if (recorder_.last_end - population_->over_at() > 4s + kernel_->stalled_for()) {
             verdict_.problems.emplace_back("a session outlived its peers");
         }
         // A client that is gone may still wait to be accepted.
@@ -214,6 +218,10 @@ private:
             if (client.name().front() != 'c') continue;
             const auto end = recorder_.ends.find(to_text(client.endpoint()->local()));
             if (end == recorder_.ends.end()) continue;  // never accepted
+            for (const std::string& backend : end->second.too_late) {
+                if (answers_in_time_[backend])
+                    verdict_.problems.push_back(backend + " answered in time");
+            }
             Peer* const server = population_->partner_of(client);
             if (server == nullptr) {
                 if (client.saw_end() && !end->second.served) {
@@ -240,14 +248,38 @@ private:
         if (clean && (end.up > client.sent() || end.down > server.sent())) {
             verdict_.problems.push_back("more bytes were counted than sent; " + told);
         }
+        if (end.reason == eplb::EndReason::idle || end.reason == eplb::EndReason::half_close)
+            check_punctuality(*client.endpoint()->peer(), *server.endpoint()->peer(), end, told);
         const bool polite = client.is_polite() && server.is_polite();
         if (polite && !clean && !lacked_memory(end)) verdict_.problems.push_back(told);
         if (clean && polite && !both_ended) verdict_.problems.push_back(told);
     }
 
+    // The balancer's two ends. A byte that could be passed on before the time was over keeps the
+    // session, however late it is looked at.
+    void check_punctuality(const Endpoint& client, const Endpoint& server, const Recorder::End& end,
+                           const std::string& told) {
+        const Duration timeout =
+            end.reason == eplb::EndReason::idle ? idle_timeout : half_close_timeout;
+        const Endpoint::AtClose& up = client.at_close();
+        const Endpoint::AtClose& down = server.at_close();
+        const eplb::TimePoint due = std::max(up.sent_at, down.sent_at) + timeout;
+        if (std::min(up.when, down.when) + eplb::HeldTurns::least < due)
+            verdict_.problems.push_back("bytes moved a short time ago, but " + told);
+        for (const auto& [from, to] : {std::pair{up, down}, std::pair{down, up}}) {
+            if (from.unread_since && to.writable_since &&
+                std::max(*from.unread_since, *to.writable_since) < due)
+                verdict_.problems.push_back("bytes came in time, but " + told);
+        }
+    }
+
+    static constexpr Duration idle_timeout = 30s;
+    static constexpr Duration half_close_timeout = 20s;
+
     std::uint64_t seed_;
     Random random_;
     Verdict verdict_;
+    std::map<std::string, bool> answers_in_time_;
     bool timeouts_ = false;
     bool faults_ = false;
     std::uint32_t memory_refused_once_in_ = 0;  // 0: never
@@ -263,7 +295,7 @@ public:
     explicit RelayWorld(std::uint64_t seed) : seed_{seed}, random_{Random::mix(seed ^ 0x7e1a7U)} {
         KernelOptions options = random_kernel(seed, random_);
         verdict_.setting = std::string{"relay, "} + mode_names[seed % 3] + ", " +
-                           choose_pipes(seed, random_, options);
+                           choose_pipes(seed, random_, options) + choose_pauses(seed, options);
         timeouts_ = random_.one_in(4);
         if (timeouts_) verdict_.setting += ", timeouts";
         kernel_.emplace(options);
@@ -321,7 +353,7 @@ private:
             return relays_.size() == count && ended_ == count && population_->over();
         };
         if (!drive(driver, verdict_, done)) return;
-        if (last_end_ - population_->over_at() > 1s) {
+        if (last_end_ - population_->over_at() > 1s + kernel_->stalled_for()) {
             verdict_.problems.emplace_back("a relay outlived its peers");
         }
         population_->check_integrity(verdict_.problems);

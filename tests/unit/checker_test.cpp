@@ -272,6 +272,36 @@ TEST_CASE("checker: a server that says nothing is given up after the timeout",
     CHECK(backend.connection(0).was_reset());
 }
 
+TEST_CASE("checker: a server whose first answer we are late to look at gets time for the next",
+          "[health][checker]") {
+    ScriptedBackend backend;
+    Fixture f;
+    f.check(backend, redis);
+    REQUIRE(f.reactor.run_once(Duration{0}));  // connects
+    f.advance(1min);                           // and we are stopped
+    REQUIRE(f.loop.until([&] {
+        return backend.connections() == 1 && backend.last().received_bytes() == ping.size();
+    }));
+    CHECK(f.settled_results() == 0);
+    SECTION("and it answers") {
+        backend.last().send("+PONG\r\n");
+        REQUIRE(f.got_result());
+        CHECK(f.last().outcome == Outcome::passed);
+    }
+    SECTION("and it does not") {
+        f.advance(1999ms);
+        CHECK(f.settled_results() == 0);
+        f.advance(1ms);
+        REQUIRE(f.got_result());
+        CHECK(f.last().cause == "timeout after 2s while waiting for the answer to PING");
+    }
+    SECTION("once: a machine that is always late calls servers down, too") {
+        f.advance(1min);
+        REQUIRE(f.got_result());
+        CHECK(f.last().outcome == Outcome::failed);
+    }
+}
+
 TEST_CASE("checker: a byte now and then does not keep a check alive", "[health][checker]") {
     ScriptedBackend backend;
     Fixture f;

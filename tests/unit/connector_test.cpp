@@ -3,6 +3,7 @@
 #include "eplb/reactor.hpp"
 #include "support/catch.hpp"
 #include "support/full_unix_socket.hpp"
+#include "support/function_task.hpp"
 #include "support/net.hpp"
 #include "support/process.hpp"
 
@@ -23,6 +24,7 @@ using eplb::Duration;
 using eplb::Fd;
 using eplb::ManualClock;
 using eplb::Reactor;
+using eplb::test::FunctionTask;
 using eplb::test::RefusingPort;
 
 namespace {
@@ -168,6 +170,28 @@ TEST_CASE("connector: who has answered did so in time, even if the turn comes la
     f.clock.advance(1h);
     REQUIRE(f.until_told());
     CHECK(f.errors == std::vector{0});
+}
+
+TEST_CASE("connector: in a turn that is held up, the time to answer begins at its end",
+          "[reactor][connector]") {
+    const SilentPort silent;
+    Fixture f;
+    FunctionTask late{FunctionTask::waiting([&] {
+        f.clock.advance(1min);
+        ConnectOptions options;
+        options.timeout = 5s;
+        f.connect(silent.address, options);
+    })};
+    f.reactor.schedule(late);
+    f.turn();
+    f.turn();
+    CHECK(f.errors.empty());
+    f.clock.advance(4999ms);
+    f.turn();
+    CHECK(f.errors.empty());
+    f.clock.advance(1ms);
+    f.turn();
+    CHECK(f.errors == std::vector{ETIMEDOUT});
 }
 
 TEST_CASE("connector: destroyed early, it closes the socket and tells nobody",

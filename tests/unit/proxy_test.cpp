@@ -1086,6 +1086,42 @@ TEST_CASE("proxy: two in one reactor do not know of each other", "[proxy][proxy_
     CHECK(f.proxy->active_sessions() == 2);
 }
 
+TEST_CASE("proxy: a PROXY header that came in time is in time, however late we look",
+          "[proxy][proxy_whole]") {
+    Fixture f;
+    Config config = f.config();
+    config.services[0].accept_proxy = eplb::AcceptProxy::v1;
+    config.services[0].trusted_proxies = {eplb::Cidr::parse("127.0.0.0/8")};
+    f.start(config);
+    const std::string header = "PROXY TCP4 192.0.2.1 192.0.2.2 1000 2000\r\n";
+    Peer& client = f.connect();
+    REQUIRE(f.loop.settle());
+    SECTION("the whole of it") {
+        client.send(header + "hello");
+        f.clock.advance(1min);
+        REQUIRE(f.loop.until([&] { return f.observer.starts.size() == 1; }));
+        CHECK(f.observer.ends.empty());
+    }
+    SECTION("a part of it is none") {
+        client.send(header.substr(0, 20));
+        f.clock.advance(1min);
+        REQUIRE(f.until_ended(1));
+        CHECK(f.observer.ends[0].reason == EndReason::proxy_header_timeout);
+    }
+    SECTION("and in a turn that is held up, the time begins at its end") {
+        eplb::test::FunctionTask pause{
+            eplb::test::FunctionTask::waiting([&] { f.clock.advance(1min); })};
+        f.reactor.schedule(pause);
+        f.clock.advance(1s);
+        Peer& other = f.connect();
+        REQUIRE(f.until_ended(1));  // the first one
+        REQUIRE(f.loop.settle());
+        CHECK(f.observer.ends.size() == 1);
+        other.send(header);
+        REQUIRE(f.loop.until([&] { return f.observer.starts.size() == 1; }));
+    }
+}
+
 TEST_CASE("proxy: leaves no descriptor behind", "[proxy][proxy_whole]") {
     const eplb::test::DescriptorCheck descriptors;
     {

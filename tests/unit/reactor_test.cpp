@@ -85,6 +85,24 @@ private:
     std::function<Next()> then_;
 };
 
+// The process is stopped when it is about to read the clock, and something happens meanwhile.
+class StoppingClock final : public eplb::Clock {
+public:
+    void stop_at_reading(int number, std::function<Duration()> meanwhile) {
+        readings_left_ = number;
+        meanwhile_ = std::move(meanwhile);
+    }
+    [[nodiscard]] eplb::TimePoint now() const noexcept override {
+        if (meanwhile_ && --readings_left_ == 0) clock_.advance(std::exchange(meanwhile_, {})());
+        return clock_.now();
+    }
+
+private:
+    mutable ManualClock clock_;
+    mutable int readings_left_ = 0;
+    mutable std::function<Duration()> meanwhile_;
+};
+
 // The clock has to outlive it.
 static_assert(std::is_constructible_v<Reactor, ManualClock&>);
 static_assert(std::is_constructible_v<Reactor, const ManualClock&>);
@@ -1185,6 +1203,119 @@ TEST_CASE("reactor: more events than fit into one batch are handled in further t
     CHECK(turns <= 3);
     for (const auto& watch : watches) REQUIRE(watch->writable());
     watches.clear();
+}
+
+TEST_CASE("reactor: what came while the process stood still is noted before a timer expires",
+          "[reactor][reactor_loop]") {
+    StoppingClock clock;
+    Reactor reactor{clock};
+    bool seen = false;
+    Watched watched{reactor};
+    Timer timer{reactor, watched.task};
+    turn(reactor);
+    watched.watch.clear_readable();
+    watched.task.set(FunctionTask::waiting([&] {
+        seen = watched.watch.readable();
+        CHECK(timer.take_fired());
+    }));
+    timer.start(10ms);
+    // The kernel has said that there is nothing; then the process is stopped.
+    clock.stop_at_reading(2, [&] {
+        write_byte(watched.pair.far);
+        return Duration{1h};
+    });
+    CHECK(turn(reactor));
+    CHECK(seen);
+}
+
+TEST_CASE("reactor: no timer expires while more has come than a turn takes",
+          "[reactor][reactor_loop]") {
+    constexpr std::size_t count = 600;
+    ManualClock clock;
+    Reactor reactor{clock};
+    FunctionTask others;
+    FunctionTask task;
+    std::vector<std::unique_ptr<Watch>> watches;
+    std::vector<Fd> open;
+    for (std::size_t i = 0; i < count; ++i) {
+        auto [near, far] = eplb::test::unix_pair();
+        FunctionTask& owner = i + 1 < count ? others : task;
+        watches.push_back(std::make_unique<Watch>(reactor, owner));
+        REQUIRE(watches.back()->attach(near.get()) == 0);
+        open.push_back(std::move(near));
+        open.push_back(std::move(far));
+    }
+    Timer timer{reactor, task};
+    bool fired = false;
+    task.set(FunctionTask::waiting([&] {
+        if (!timer.take_fired()) return;
+        fired = true;
+        CHECK(watches.back()->writable());
+    }));
+    timer.start(10ms);
+    clock.advance(1h);
+    for (int turns = 0; turns < 3 && !fired; ++turns) turn(reactor);
+    CHECK(fired);
+    watches.clear();
+}
+
+TEST_CASE("reactor: it remembers when a turn was over that was held up",
+          "[reactor][reactor_loop]") {
+    ManualClock clock;
+    Reactor reactor{clock};
+    FunctionTask task;
+    eplb::TimePoint began{};
+    Duration length{1h};
+    SECTION("by run_once") {
+        task.set(FunctionTask::waiting([&] {
+            began = reactor.now();
+            clock.advance(length);
+        }));
+        reactor.schedule(task);
+        turn(reactor);
+        CHECK(reactor.end_of_turn(began) == began + 1h);
+        CHECK(reactor.end_of_turn(began + 1ns) == began + 1ns);
+
+        length = 49ms;  // as a turn may be
+        reactor.schedule(task);
+        turn(reactor);
+        CHECK(reactor.end_of_turn(began) == began);
+
+        clock.advance(1h);  // the host does something else
+        turn(reactor);
+        CHECK(reactor.end_of_turn(began) == began);
+    }
+    SECTION("by run") {
+        Timer timer{reactor, task};
+        task.set([&] {
+            if (began == eplb::TimePoint{}) {
+                began = reactor.now();
+                clock.advance(length);
+                timer.start(1ms);  // is over by then
+                return Next::wait;
+            }
+            CHECK(reactor.end_of_turn(began) == began + 1h);
+            reactor.stop();
+            return Next::wait;
+        });
+        reactor.schedule(task);
+        reactor.run();
+        CHECK(reactor.end_of_turn(began) == began + 1h);
+    }
+    SECTION("the longest of many") {
+        std::vector<eplb::TimePoint> all;
+        task.set(FunctionTask::waiting([&] {
+            all.push_back(reactor.now());
+            clock.advance(length);
+        }));
+        for (int i = 0; i < 40; ++i) {
+            length = i == 7 ? Duration{1h} : Duration{60ms};
+            reactor.schedule(task);
+            turn(reactor);
+        }
+        CHECK(reactor.end_of_turn(all[7]) == all[7] + 1h);
+        CHECK(reactor.end_of_turn(all[39]) == all[39] + 60ms);
+    }
 }
 
 TEST_CASE("reactor: leaves no descriptor behind", "[reactor][reactor_loop]") {

@@ -1,6 +1,7 @@
 #include "eplb/relay.hpp"
 
 #include "support/catch.hpp"
+#include "support/function_task.hpp"
 #include "support/process.hpp"
 #include "support/relay_fixture.hpp"
 
@@ -23,6 +24,7 @@ using eplb::RelayContext;
 using eplb::RelayMode;
 using eplb::RelayResult;
 using eplb::test::Bytes;
+using eplb::test::FunctionTask;
 using eplb::test::Loop;
 using eplb::test::Pair;
 using eplb::test::pattern;
@@ -300,6 +302,24 @@ TEST_CASE("relay: silence for the idle timeout resets both sides", "[proxy][rela
     REQUIRE(f.loop.until([&] { return f.over() && f.client.over() && f.server.over(); }));
     CHECK(f.client.was_reset());
     CHECK(f.server.was_reset());
+    CHECK(f.result->reason == EndReason::idle);
+}
+
+TEST_CASE("relay: what moves in a turn that is held up counts from the end of that turn",
+          "[proxy][relay]") {
+    RelayFixture f{with_timeouts(10s, 0s)};
+    REQUIRE(f.loop.settle());
+    FunctionTask pause{FunctionTask::waiting([&] { f.clock.advance(1min); })};
+    f.reactor.schedule(pause);
+    f.client.send("x");
+    REQUIRE(f.loop.until([&] { return f.server.received_bytes() == 1; }));
+    REQUIRE(f.loop.settle());
+    CHECK_FALSE(f.over());
+    f.clock.advance(9999ms);
+    REQUIRE(f.loop.settle());
+    CHECK_FALSE(f.over());
+    f.clock.advance(2ms);
+    REQUIRE(f.loop.until([&] { return f.over(); }));
     CHECK(f.result->reason == EndReason::idle);
 }
 
