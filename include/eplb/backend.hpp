@@ -17,12 +17,13 @@ namespace eplb {
 /// any thread may count and read, without order between the counts.
 class Backend : public std::enable_shared_from_this<Backend> {
 public:
-    /// Counts a session as active on a backend for as long as it lives. Move-only.
+    /// Counts a session as active on a backend for as long as it lives, or until finish().
+    /// Move-only.
     class Lease {
     public:
         Lease() noexcept = default;
         /// Whatever its limit is.
-        explicit Lease(Backend& backend) noexcept : backend_{&backend} {
+        explicit Lease(Backend& backend) noexcept : place_{place_of(backend)} {
             backend.active_.fetch_add(1);
             backend.attempts_.fetch_add(1, std::memory_order_relaxed);
         }
@@ -35,24 +36,42 @@ public:
             } while (!backend.active_.compare_exchange_weak(active, active + 1));
             backend.attempts_.fetch_add(1, std::memory_order_relaxed);
             Lease lease;
-            lease.backend_ = &backend;
+            lease.place_ = place_of(backend);
             return lease;
         }
         /// `other` counts nothing from then on.
-        Lease(Lease&& other) noexcept : backend_{std::exchange(other.backend_, nullptr)} {}
+        Lease(Lease&& other) noexcept : place_{std::exchange(other.place_, 0)} {}
         /// Swaps: what this one counted, `other` counts until it goes.
         Lease& operator=(Lease&& other) noexcept {
-            std::swap(backend_, other.backend_);
+            std::swap(place_, other.place_);
             return *this;
         }
         ~Lease() {
-            if (backend_ != nullptr) backend_->active_.fetch_sub(1);
+            if (place_ != 0) (finished() ? get()->finished_ : get()->active_).fetch_sub(1);
         }
         /// nullptr for a lease of nothing.
-        [[nodiscard]] Backend* get() const noexcept { return backend_; }
+        [[nodiscard]] Backend* get() const noexcept {
+            return reinterpret_cast<Backend*>(place_ & ~finished_bit);
+        }
+        /// The server has finished, and the session goes on without it: its place is for another
+        /// one. Of nothing, or again: does nothing.
+        void finish() noexcept {
+            if (place_ == 0 || finished()) return;
+            // In this order: whoever asks for all sessions never misses this one.
+            get()->finished_.fetch_add(1);
+            get()->active_.fetch_sub(1);
+            place_ |= finished_bit;
+        }
+        /// Whether finish() was called.
+        [[nodiscard]] bool finished() const noexcept { return (place_ & finished_bit) != 0; }
 
     private:
-        Backend* backend_ = nullptr;
+        // One word, since every session has it.
+        static constexpr std::uintptr_t finished_bit = 1;
+        [[nodiscard]] static std::uintptr_t place_of(Backend& backend) noexcept {
+            return reinterpret_cast<std::uintptr_t>(&backend);
+        }
+        std::uintptr_t place_ = 0;  // the backend's address, and the bit
     };
 
     /// `index`: its place among the backends of its service. A weight of 0 takes no sessions.
@@ -133,9 +152,15 @@ public:
         return state_.load(std::memory_order_relaxed) == 0 && weight() > 0;
     }
 
-    /// Sessions connecting or connected to it now.
+    /// Sessions connecting or connected to it now, without those that it has finished: what limits
+    /// and balancers go by.
     [[nodiscard]] std::size_t active() const noexcept { return active_.load(); }
     /// Sessions that were sent to it, ever.
+    /// The same with those, whose clients have not finished yet.
+    [[nodiscard]] std::size_t sessions() const noexcept {
+        const std::size_t active = active_.load();  // first: see Lease::finish()
+        return active + finished_.load();
+    }
     [[nodiscard]] std::uint64_t attempts() const noexcept {
         return attempts_.load(std::memory_order_relaxed);
     }
@@ -193,3 +218,4 @@ private:
 };
 
 }  // namespace eplb
+    std::atomic<std::size_t> finished_{0};

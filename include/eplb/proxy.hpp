@@ -87,7 +87,7 @@ struct BackendStatus {
     std::string name;            ///< as configured; may be empty
     Address address;             ///< where its sessions are sent
     std::uint32_t weight = 1;    ///< as configured, during a slow start too
-    std::size_t active = 0;      ///< sessions, now
+    std::size_t active = 0;      ///< sessions, now; those that the server has finished, too
     std::uint64_t attempts = 0;  ///< sessions that were sent to it, ever
     std::uint64_t failures = 0;  ///< those of them that could not connect
     bool removed = false;        ///< by apply(); only its last sessions are left

@@ -17,15 +17,16 @@ class Reactor;
 
 /// Why a session, or a relay, ended. Names follow who acted first.
 enum class EndReason : std::uint8_t {
-    client_fin,            ///< both sides finished, the client first
-    server_fin,            ///< both sides finished, the server first
-    client_rst,            ///< the client's connection was reset
-    server_rst,            ///< the server's connection was reset
-    client_timeout,        ///< the client stopped answering: keepalive or retransmission gave up
-    server_timeout,        ///< the server stopped answering
-    idle,                  ///< no byte moved for the idle timeout
-    lifetime,              ///< it was as old as it may get
-    half_close,            ///< one side finished and nothing moved for the half-close timeout
+    client_fin,      ///< both sides finished, the client first
+    server_fin,      ///< both sides finished, the server first
+    client_rst,      ///< the client's connection was reset
+    server_rst,      ///< the server's connection was reset; by the last backend tried, maybe, right
+                     ///< behind its accept
+    client_timeout,  ///< the client stopped answering: keepalive or retransmission gave up
+    server_timeout,  ///< the server stopped answering
+    idle,            ///< no byte moved for the idle timeout
+    lifetime,        ///< it was as old as it may get
+    half_close,      ///< one side finished and nothing moved for the half-close timeout
     connect_refused,       ///< the last backend tried refused
     connect_timeout,       ///< the last backend tried did not answer in time
     connect_unreachable,   ///< no way to the last backend tried

@@ -13,6 +13,7 @@ namespace eplb {
     case ETIMEDOUT:
     case ECONNRESET:
     case ECONNABORTED:
+    case EPIPE:  // it finished, and reset
     case EHOSTUNREACH:
     case EHOSTDOWN:
     case ENETUNREACH:

@@ -255,7 +255,10 @@ KeyTable<ServiceValues> make_service_keys() {
             "queue", count_codec(0, 100'000'000), [](auto& v) -> auto& { return v.config.queue; },
             "",
             "Clients that may wait when every backend that works has as many sessions as its "
-            "`max_connections` allows, in the order in which they came; further ones are reset."),
+            "`max_connections` allows, in the order in which they came; further ones are reset. A "
+            "client that has sent nothing and finished leaves the queue: under load most of those "
+            "have given up. One that meets room is served all the same, since there are programs "
+            "that finish at once and wait for a greeting."),
         key<V>(
             "queue_timeout", duration_codec(),
             [](auto& v) -> auto& { return v.config.queue_timeout; }, "",
@@ -437,8 +440,9 @@ KeyTable<BackendValues> make_backend_keys() {
         key<V>(
             "max_connections", count_codec(0, 100'000'000),
             [](auto& v) -> auto& { return v.max_connections; }, "",
-            "Sessions at a time; further clients get other backends, or wait in the `queue`. 0 is "
-            "no limit."),
+            "Sessions at a time; further clients get other backends, or wait in the `queue`. One "
+            "whose server has finished counts no longer, however long its client takes. 0 is no "
+            "limit."),
     };
 }
 

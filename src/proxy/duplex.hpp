@@ -62,6 +62,11 @@ public:
     void reset(EndReason reason, int error = 0) noexcept;
 
     [[nodiscard]] RelayContext& context() const noexcept { return context_; }
+    /// The server has finished, or its connection broke: nothing of it is left but what the client
+    /// has not got yet.
+    [[nodiscard]] bool server_is_over() const noexcept {
+        return server.watch.hung_up() || !server.fd.valid();
+    }
     [[nodiscard]] TimePoint started() const noexcept { return started_; }
     /// The server spoke last, nobody has finished, and both have acknowledged all that was sent to
     /// them. Two system calls.

@@ -365,7 +365,7 @@ private:
             return policy == OnRemove::drain && timeout > Duration{0} ? &orders[timeout] : nullptr;
         };
         for (const auto& [backend, policy, timeout] : draft.removed_backends) {
-            if (backend->active() == 0) continue;
+            if (backend->sessions() == 0) continue;
             if (SessionOrders* const own = orders_for(policy, timeout))
                 own->reset_those_of(backend, EndReason::removed);
         }

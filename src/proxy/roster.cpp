@@ -268,7 +268,7 @@ void Roster::commit(const Draft& draft) {
                         [&](const Known& other) { return other.backend == known.backend; });
         if (stays) continue;
         // One that was removed a configuration ago is picked by nobody any more.
-        if (known.removed && known.backend->active() == 0) continue;
+        if (known.removed && known.backend->sessions() == 0) continue;
         known.removed = true;
         backends.push_back(std::move(known));
     }
@@ -285,9 +285,9 @@ std::vector<BackendStatus> Roster::backends() const {
     std::vector<BackendStatus> all;
     for (const Known& known : backends_) {
         const Backend& backend = *known.backend;
-        if (known.removed && backend.active() == 0) continue;
+        if (known.removed && backend.sessions() == 0) continue;
         all.push_back({known.service_name, backend.name(), backend.address(), backend.weight(),
-                       backend.active(), backend.attempts(), backend.failures(), known.removed,
+                       backend.sessions(), backend.attempts(), backend.failures(), known.removed,
                        backend.wanted(), backend.down(), backend.ejected()});
     }
     return all;

@@ -35,6 +35,9 @@ EndReason reason_of(const FailedAttempt& attempt) noexcept {
     case ENOENT: return EndReason::connect_refused;
     case ETIMEDOUT: return EndReason::connect_timeout;
     case EAGAIN: return is_unix ? EndReason::connect_timeout : EndReason::local_error;
+    // It had accepted.
+    case ECONNRESET:
+    case EPIPE: return EndReason::server_rst;
     case EHOSTUNREACH:
     case EHOSTDOWN:
     case ENETUNREACH:
@@ -84,7 +87,7 @@ Next Session::step() {
     case Phase::retrying: return go_on_trying();
     case Phase::backlogged: return dial_again();
     case Phase::starved: return try_again();
-    case Phase::relaying: return duplex_.step();
+    case Phase::relaying: return relay();
     case Phase::ended: break;
     }
     return Next::done;
@@ -315,6 +318,10 @@ void Session::leave_waiting_room() noexcept {
 
 void Session::release_backend() noexcept {
     backend_ = {};
+    call_next();
+}
+
+void Session::call_next() noexcept {
     if (!service().spec().waiting_room->empty()) host_.call_first(service());
 }
 
@@ -442,7 +449,16 @@ Next Session::connected() {
     host_.on_session_start(
         {client_, service().name(), frontend_.address, *backend_.get(), connect_time_});
     if (phase_ != Phase::relaying) return Next::done;  // whoever was told had it reset
-    return duplex_.step();
+    return relay();
+}
+
+Next Session::relay() noexcept {
+    const Next next = duplex_.step();
+    if (next != Next::done && duplex_.server_is_over() && !backend_.finished()) {
+        backend_.finish();
+        call_next();
+    }
+    return next;
 }
 
 // Where the client has sent something already, the header waits for it, and both go in one segment.

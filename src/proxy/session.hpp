@@ -165,6 +165,8 @@ private:
     [[nodiscard]] std::optional<Next> dial();
     [[nodiscard]] std::optional<Next> wait_for_backlog();
     Next dial_again();
+    void call_next() noexcept;
+    Next relay() noexcept;
     [[nodiscard]] int start_connecting(const Backend& backend) noexcept;
     [[nodiscard]] int prepare_socket(const Address& backend) noexcept;
     Next check_connection();

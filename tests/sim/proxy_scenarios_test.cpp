@@ -47,6 +47,41 @@ TEST_CASE("proxy: a session from accept to the last byte", "[sim][proxy]") {
     CHECK(rig.check_rest() == "");
 }
 
+TEST_CASE("proxy: a backend that resets right behind its accept is one that reset",
+          "[sim][proxy]") {
+    const int error = GENERATE(ECONNRESET, EPIPE);  // the second: it had finished before
+    const bool another = GENERATE(false, true);
+    ProxyRig rig;
+    rig.service.eject_after = 0;
+    rig.add_backend({.kind = Dialled::Kind::fails, .error = error, .delay = 10ms});
+    if (another) rig.add_backend(accepts, answers);
+    rig.open();
+    Peer& client = rig.add_client(asks);
+    REQUIRE(rig.driver.run_until([&] { return rig.over(); }));
+    CHECK(rig.recorder.last.failed_attempts == 1);
+    CHECK(rig.proxy->backends().at(0).failures == 1);
+    CHECK(client.received() == (another ? 30'000 : 0));
+    if (!another) CHECK(rig.recorder.last.reason == EndReason::server_rst);
+    CHECK(rig.check_rest() == "");
+}
+
+TEST_CASE("proxy: a session whose server broke gives its place to the next at once",
+          "[sim][proxy]") {
+    ProxyRig rig;
+    Script breaks{.bytes = 100'000, .end = Script::End::reset};
+    rig.add_backend(accepts, breaks);
+    rig.service.backends.at(0).max_connections = 1;
+    rig.open();
+    // It has yet to get what came before the reset.
+    rig.add_client({.end = Script::End::silent, .reads = false, .patience = 10s});
+    rig.add_client({.end = Script::End::silent, .reads = false, .patience = 10s}, 1ms);
+    REQUIRE(rig.driver.run_until([&] { return rig.attempts == 2; }));
+    CHECK(rig.recorder.count == 0);
+    CHECK(rig.proxy->backends().at(0).active == 2);
+    REQUIRE(rig.driver.run_until([&] { return rig.over(); }));
+    CHECK(rig.check_rest() == "");
+}
+
 TEST_CASE("proxy: a refusal that is seen late leaves time for the next backend", "[sim][proxy]") {
     ProxyRig rig;
     rig.add_backend({.kind = Dialled::Kind::fails, .error = ECONNREFUSED, .delay = 500ms});

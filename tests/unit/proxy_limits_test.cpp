@@ -346,6 +346,28 @@ TEST_CASE("queue: nobody waits for longer than the queue timeout", "[proxy][queu
     CHECK(f.observer.ends.back().reason == EndReason::client_fin);
 }
 
+TEST_CASE("queue: a session whose server has finished gives its place to the next at once",
+          "[proxy][queue]") {
+    Fixture f{1};
+    f.start(limited(f, 1));
+    f.connect_through();
+    f.connect();
+    REQUIRE(f.loop.settle());
+    CHECK(f.observer.starts.size() == 1);
+    f.backends[0]->connection(0).half_close();  // the first client does not finish
+    REQUIRE(f.loop.until([&] { return f.observer.starts.size() == 2; }));
+    CHECK(f.observer.ends.empty());
+    CHECK(active(f) == std::vector<std::size_t>{2});  // for whoever wants to take it away
+
+    // It goes with its backend all the same.
+    const RefusingPort other;
+    Config config = config_for({other.address});
+    config.services[0].on_remove = eplb::OnRemove::close;
+    f.proxy->apply(config);
+    REQUIRE(f.until_ended(2));
+    CHECK(reasons(f) == std::vector{EndReason::removed, EndReason::removed});
+}
+
 TEST_CASE("queue: a client that gives up leaves it", "[proxy][queue]") {
     Fixture f{1, polite};
     f.start(limited(f, 1));
