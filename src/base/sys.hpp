@@ -34,6 +34,7 @@ struct IoResult {
 /// What the kernel knows of a TCP peer; of TCP_INFO, tcp(7).
 struct PeerState {
     bool unacknowledged = false;  ///< something was sent that it has not acknowledged
+    std::uint8_t probes = 0;      ///< of its closed window, in a row, that it has not answered
     std::uint32_t silent_ms = 0;  ///< since it last acknowledged anything
     std::uint32_t rtt_us = 0;     ///< smoothed round-trip time
 };

@@ -140,6 +140,7 @@ int peer_state(int fd, PeerState& state) noexcept {
     socklen_t length = sizeof info;
     if (::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) != 0) return errno;
     state.unacknowledged = info.tcpi_unacked > 0;
+    state.probes = info.tcpi_probes;
     state.silent_ms = info.tcpi_last_ack_recv;
     state.rtt_us = info.tcpi_rtt;
     return 0;

@@ -15,6 +15,8 @@ namespace {
 constexpr Duration first_flush_poll = std::chrono::milliseconds{1};
 constexpr Duration last_flush_poll = std::chrono::milliseconds{64};
 constexpr int most_doublings = 6;
+// That a peer with a closed window has not answered before it is gone.
+constexpr std::uint8_t least_probes = 2;
 // For a survivor that takes nothing more, where the half-close timeout is off.
 constexpr Duration longest_flush = std::chrono::seconds{60};
 
@@ -236,11 +238,14 @@ Next Duplex::check_peers(Duration interval) noexcept {
 // What is unacknowledged may have been sent just now, after an hour in which there was nothing to
 // acknowledge. But what was unacknowledged in one round, with no acknowledgement by the next, has
 // been so all the time between.
+// If its window is closed, nothing is sent that it could acknowledge, but for probes (tcp_info's
+// tcpi_probes counts those since the last answer; keepalive's, too). Of these a single one is in
+// vain when it is lost on the way, and the next may be two minutes away.
 bool Duplex::is_gone(const Side& side, std::uint16_t& silent_rounds,
                      Duration interval) const noexcept {
     sys::PeerState peer;
     const bool silent = side.fd.valid() && sys::peer_state(side.fd.get(), peer) == 0 &&
-                        peer.unacknowledged &&
+                        (peer.unacknowledged || peer.probes > 0) &&
                         std::chrono::milliseconds{peer.silent_ms} >= interval;
     if (!silent) {
         silent_rounds = 0;
@@ -249,6 +254,7 @@ bool Duplex::is_gone(const Side& side, std::uint16_t& silent_rounds,
     if (silent_rounds < UINT16_MAX) ++silent_rounds;
     const bool for_long = (silent_rounds - 1) * interval >= timeouts_.dead_peer;
     return (for_long || silent_rounds == UINT16_MAX) &&
+           (peer.unacknowledged || peer.probes >= least_probes) &&
            std::chrono::milliseconds{peer.silent_ms} >= timeouts_.dead_peer;
 }
 

@@ -159,6 +159,31 @@ def test_a_peer_that_vanished_with_unacknowledged_data_goes_and_a_slow_reader_st
     assert len(eplb.sessions()) == 1
 
 
+@pytest.mark.parametrize("side", ["client", "backend"])
+def test_a_peer_that_vanished_behind_its_closed_window_goes_and_one_that_just_does_not_read_stays(lab, side):
+    space = lab.namespace()
+    space.bound_buffers()
+    with space.entered():
+        backend, listen = lab.backend(), lab.reserve()
+    eplb = start(lab, [backend], 'dead_peer_timeout = "800ms"', listen=listen, namespace=space)
+    with space.entered():
+        slow_client, slow_server = lab.pair(eplb, backend)
+        client, server = lab.pair(eplb, backend)
+    for sender in (slow_server, server) if side == "client" else (slow_client, client):
+        sender.setblocking(False)
+        fill(sender)
+    survivor = server if side == "client" else client
+    vanish(space, client.getsockname()[1] if side == "client" else server.getpeername()[1])
+    wait_for_reset(survivor)
+    session = eplb.next_session()
+    assert session["end"] == ("client_timeout" if side == "client" else "server_timeout")
+    space.firewall([])
+    reader = slow_client if side == "client" else slow_server
+    reader.settimeout(30)
+    assert reader.recv(1) == b"x"
+    assert len(eplb.sessions()) == 1
+
+
 def fill(sock):
     """Sends until the kernel has taken nothing more for a while."""
     while select.select([], [sock], [], 0.3)[1]:
