@@ -1,6 +1,7 @@
 #pragma once
 
 #include "eplb/address.hpp"
+#include "eplb/clock.hpp"
 #include "eplb/latency.hpp"
 
 #include <algorithm>
@@ -155,12 +156,12 @@ public:
     /// Sessions connecting or connected to it now, without those that it has finished: what limits
     /// and balancers go by.
     [[nodiscard]] std::size_t active() const noexcept { return active_.load(); }
-    /// Sessions that were sent to it, ever.
     /// The same with those, whose clients have not finished yet.
     [[nodiscard]] std::size_t sessions() const noexcept {
         const std::size_t active = active_.load();  // first: see Lease::finish()
         return active + finished_.load();
     }
+    /// Sessions that were sent to it, ever.
     [[nodiscard]] std::uint64_t attempts() const noexcept {
         return attempts_.load(std::memory_order_relaxed);
     }
@@ -183,12 +184,26 @@ public:
         return failures_in_a_row_.load(std::memory_order_relaxed);
     }
 
+    /// It is known at `now` that a connection to it is none to ourselves.
+    void meet(TimePoint now) noexcept {
+        met_at_.store(now.time_since_epoch().count(), std::memory_order_relaxed);
+    }
+    /// Since when, of the time `now`; at the longest, if that was never known or it has failed
+    /// since.
+    [[nodiscard]] Duration met_ago(TimePoint now) const noexcept {
+        const Duration met{met_at_.load(std::memory_order_relaxed)};
+        return met == never ? Duration::max() : now.time_since_epoch() - met;
+    }
+    /// It failed: who answers next may be ourselves.
+    void forget_meeting() noexcept { met_at_.store(never.count(), std::memory_order_relaxed); }
+
     /// How long it takes to connect and to answer; whoever sees that tells it.
     [[nodiscard]] Latency& latency() noexcept { return latency_; }
     /// The same, to be read only.
     [[nodiscard]] const Latency& latency() const noexcept { return latency_; }
 
 private:
+    static constexpr Duration never = Duration::min();
     static constexpr std::uint8_t wanted_mask = 3;
     static constexpr std::uint8_t down_bit = 4;
     static constexpr std::uint8_t ejected_bit = 8;
@@ -209,8 +224,10 @@ private:
     std::atomic<std::uint32_t> share_{full_share};
     std::atomic<std::size_t> max_connections_{0};
     std::atomic<std::uint8_t> state_{0};
+    std::atomic<Duration::rep> met_at_{never.count()};
     // Written by sessions of all workers; what is above, and read by every pick, is hardly ever.
     alignas(64) std::atomic<std::size_t> active_{0};
+    std::atomic<std::size_t> finished_{0};
     std::atomic<std::uint64_t> attempts_{0};
     std::atomic<std::uint64_t> failures_{0};
     std::atomic<std::uint32_t> failures_in_a_row_{0};
@@ -218,4 +235,3 @@ private:
 };
 
 }  // namespace eplb
-    std::atomic<std::size_t> finished_{0};

@@ -18,6 +18,8 @@ constexpr int inspections_per_timeout = 8;
 constexpr Duration least_inspection_interval = std::chrono::milliseconds{10};
 constexpr Duration latency_interval = std::chrono::seconds{2};
 constexpr Duration rebalance_interval = std::chrono::seconds{1};
+// In which a backend that dies, and whose port has just become one for us, could be missed.
+constexpr Duration meeting_interval = std::chrono::milliseconds{100};
 
 RelayTimeouts relay_timeouts(const ServiceConfig& service) noexcept {
     return {.idle = service.idle_timeout,
@@ -230,9 +232,12 @@ std::size_t Service::free_places() const noexcept {
     return std::max(free, std::size_t{1});
 }
 
-bool Service::may_connect_to_itself(const Backend& backend) const noexcept {
+// The range may be another one by now. To look at the socket says more than to ask for that, and is
+// one system call; now and then, and always after a failure, is enough: whom we met is there.
+bool Service::may_connect_to_itself(const Backend& backend, TimePoint now) const noexcept {
     return !backend.address().is_unix() &&
-           spec_->ephemeral_ports.contains(backend.address().port());
+           (spec_->ephemeral_ports.contains(backend.address().port()) ||
+            backend.met_ago(now) >= meeting_interval);
 }
 
 }  // namespace eplb

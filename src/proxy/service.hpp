@@ -87,7 +87,7 @@ public:
 
     /// Whether a connection to `backend`, if nobody listens there, could be given the backend's own
     /// port as its local one, and so be connected to itself (simultaneous open, RFC 9293, 3.5).
-    [[nodiscard]] bool may_connect_to_itself(const Backend& backend) const noexcept;
+    [[nodiscard]] bool may_connect_to_itself(const Backend& backend, TimePoint now) const noexcept;
 
 private:
     struct Tier {

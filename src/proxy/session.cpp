@@ -413,12 +413,7 @@ Next Session::check_connection() {
     int error = 0;
     if (server.writable()) {
         error = take_connect_error(server);
-        if (error == 0 && service().may_connect_to_itself(*backend_.get()) &&
-            is_connected_to_itself(duplex_.server.fd, backend_.get()->address())) {
-            // Closed with a FIN, it would keep the backend's own port in TIME-WAIT.
-            sys::reset_on_close(server.fd());
-            error = ECONNREFUSED;
-        }
+        if (error == 0) error = check_that_it_is_not_us();
         if (error == 0) return connected();
     } else if (has_passed(service().connect_timeout(), duplex_.started() + connect_time_)) {
         error = ETIMEDOUT;
@@ -427,6 +422,20 @@ Next Session::check_connection() {
     }
     attempt_failed(error);
     return connect_to_next();
+}
+
+// 0 or ECONNREFUSED: nobody listens there.
+int Session::check_that_it_is_not_us() noexcept {
+    Backend& backend = *backend_.get();
+    const TimePoint now = host_.reactor().now();
+    if (!service().may_connect_to_itself(backend, now)) return 0;
+    if (!is_connected_to_itself(duplex_.server.fd, backend.address())) {
+        backend.meet(now);
+        return 0;
+    }
+    // Closed with a FIN, it would keep the backend's own port in TIME-WAIT.
+    sys::reset_on_close(duplex_.server.fd.get());
+    return ECONNREFUSED;
 }
 
 Next Session::connected() {
@@ -567,6 +576,7 @@ void Session::wake() noexcept {
 
 void Session::attempt_failed(int error) {
     Backend& backend = *backend_.get();
+    backend.forget_meeting();
     // Nobody is left alone for being busy: that a backlog was full for so long is EAGAIN.
     if (error != EAGAIN && is_peers_fault(error, backend.address().is_unix())) {
         const std::uint32_t failures = backend.count_failure();

@@ -170,6 +170,7 @@ private:
     [[nodiscard]] int start_connecting(const Backend& backend) noexcept;
     [[nodiscard]] int prepare_socket(const Address& backend) noexcept;
     Next check_connection();
+    [[nodiscard]] int check_that_it_is_not_us() noexcept;
     Next connected();
     Next starve(int error);
     void provided() noexcept;

@@ -53,6 +53,46 @@ TEST_CASE("backend: moving a lease counts once", "[proxy][backend]") {
     CHECK(b.attempts() == 1);
 }
 
+TEST_CASE("backend: a session that the server has finished counts apart", "[proxy][backend]") {
+    Backend backend{0, "a", Address::parse("10.0.0.3:1"), 1};
+    backend.set_max_connections(1);
+    {
+        Backend::Lease first = Backend::Lease::try_take(backend);
+        CHECK(backend.full());
+        CHECK_FALSE(first.finished());
+        first.finish();
+        first.finish();
+        CHECK(first.finished());
+        CHECK(first.get() == &backend);
+        CHECK(backend.active() == 0);
+        CHECK(backend.sessions() == 1);
+
+        const Backend::Lease second = Backend::Lease::try_take(backend);
+        CHECK(second.get() == &backend);
+        CHECK(backend.active() == 1);
+        CHECK(backend.sessions() == 2);
+
+        const Backend::Lease moved{std::move(first)};
+        CHECK(moved.finished());
+        CHECK_FALSE(first.finished());
+        first.finish();  // of nothing
+        CHECK(backend.sessions() == 2);
+    }
+    CHECK(backend.active() == 0);
+    CHECK(backend.sessions() == 0);
+    CHECK(backend.attempts() == 2);
+}
+
+TEST_CASE("backend: it is known for how long it was met", "[proxy][backend]") {
+    Backend backend{0, "a", Address::parse("10.0.0.3:1"), 1};
+    const eplb::TimePoint now{std::chrono::hours{1}};
+    CHECK(backend.met_ago(now) == eplb::Duration::max());
+    backend.meet(now);
+    CHECK(backend.met_ago(now + std::chrono::seconds{3}) == std::chrono::seconds{3});
+    backend.forget_meeting();
+    CHECK(backend.met_ago(now) == eplb::Duration::max());
+}
+
 TEST_CASE("backend: a lease assigned to itself stays", "[proxy][backend]") {
     Backend backend{0, "a", Address::parse("10.0.0.3:1"), 1};
     Backend::Lease lease{backend};

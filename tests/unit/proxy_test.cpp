@@ -14,6 +14,7 @@
 #include <cerrno>
 #include <deque>
 #include <filesystem>
+#include <fstream>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -1111,8 +1112,8 @@ TEST_CASE("proxy: a PROXY header that came in time is in time, however late we l
     SECTION("and in a turn that is held up, the time begins at its end") {
         eplb::test::FunctionTask pause{
             eplb::test::FunctionTask::waiting([&] { f.clock.advance(1min); })};
-        f.reactor.schedule(pause);
         f.clock.advance(1s);
+        f.reactor.schedule(pause);
         Peer& other = f.connect();
         REQUIRE(f.until_ended(1));  // the first one
         REQUIRE(f.loop.settle());
