@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <string>
 
 namespace eplb {
 
@@ -12,10 +13,14 @@ struct Limits {
 };
 
 /// `available`: descriptors that the process may have. `wanted`: sessions, or 0 for as many as go:
-/// half of the descriptors, less 64. `besides`: what the proxy needs for listening sockets and for
-/// its workers. Throws std::runtime_error when it cannot be done.
+/// half of the descriptors, less 64; of fewer than 256 a quarter, down to one session. `besides`:
+/// what the proxy needs for listening sockets and for its workers. Throws std::runtime_error when it
+/// cannot be done.
 [[nodiscard]] Limits work_out_limits(std::size_t available, std::size_t wanted,
                                      std::size_t besides);
+
+/// A line for the log where what is kept back had to be less than it should be; else empty.
+[[nodiscard]] std::string describe_low_limit(std::size_t available, const Limits& limits);
 
 /// The soft limit of RLIMIT_NOFILE, getrlimit(2); at most a million, since containers often have
 /// "infinity".

@@ -56,6 +56,7 @@ public:
           limits_{limits_of(config, config.workers)},
           budget_{limits_.descriptors, limits_.sessions, [this] { on_room(); }},
           shortages_{observer_} {
+        tell_of_a_low_limit(limits_);
         Roster::Draft draft = roster_.draft(config, config.workers);
         first_ = std::make_unique<Worker>(reactor, 0, shared_);
         workers_.push_back(first_.get());
@@ -128,6 +129,7 @@ public:
             throw;
         }
         // Nothing fails from here on.
+        if (limits.sessions != limits_.sessions) tell_of_a_low_limit(limits);
         limits_ = limits;
         budget_.set_limits(limits.descriptors, limits.sessions);
         roster_.commit(*draft);
@@ -487,6 +489,11 @@ private:
     }
 
     // --- running out
+
+    void tell_of_a_low_limit(const Limits& limits) {
+        const std::string line = describe_low_limit(descriptor_limit(), limits);
+        if (!line.empty()) observer_.on_event(LogLevel::warning, line);
+    }
 
     void on_room() {
         if (stopping_) return;

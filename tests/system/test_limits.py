@@ -52,6 +52,22 @@ def test_out_of_descriptors_clients_wait_in_the_backlog_and_need_not_knock_again
         client.close()
 
 
+@pytest.mark.quick
+@pytest.mark.parametrize("limit, sessions", [(128, 32), (64, 16), (24, 1)])
+def test_a_low_limit_of_open_files_is_served_with_the_sessions_that_it_allows(lab, limit, sessions):
+    backend = lab.backend()
+    eplb = lab.eplb([backend], nofile=limit)
+    eplb.wait_for_message(f"a limit of {limit} open files is low: {sessions} session")
+    pairs = [lab.joined_pair(eplb, backend) for _ in range(sessions)]
+    waiting = lab.client(eplb)
+    eplb.wait_until_settled()
+    assert unserved([waiting]) == [waiting]
+    for sock in pairs[0]:
+        sock.close()
+    lab.keep(backend.accept()).sendall(b"!")
+    assert read_exactly(waiting, 1) == b"!"
+
+
 def test_when_the_limit_is_raised_waiting_clients_are_served(lab):
     eplb = lab.eplb([lab.greeter("!")], starving=True)
     eplb.leave_descriptors(0)

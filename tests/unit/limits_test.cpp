@@ -41,6 +41,26 @@ TEST_CASE("limits: a typical limit gives about half as many sessions", "[proxy][
     CHECK(limits.sessions <= 512);
 }
 
+TEST_CASE("limits: a low limit gives fewer sessions, down to one, and says how many",
+          "[proxy][limits]") {
+    const auto sessions = [](std::size_t available) {
+        return work_out_limits(available, 0, 1).sessions;
+    };
+    CHECK(sessions(256) == 64);
+    CHECK(sessions(128) == 32);
+    CHECK(sessions(64) == 16);
+    CHECK(sessions(32) == 4);
+    CHECK(sessions(23) == 1);
+    CHECK_THROWS_WITH(work_out_limits(22, 0, 1), contains("at least 23 are needed"));
+    CHECK(work_out_limits(128, 40, 1).sessions == 40);
+
+    CHECK(eplb::describe_low_limit(128, work_out_limits(128, 0, 1)) ==
+          "a limit of 128 open files is low: 32 sessions at a time; raise it (ulimit -n) for more");
+    CHECK(eplb::describe_low_limit(23, work_out_limits(23, 0, 1)) ==
+          "a limit of 23 open files is low: 1 session at a time; raise it (ulimit -n) for more");
+    CHECK(eplb::describe_low_limit(256, work_out_limits(256, 0, 1)) == "");
+}
+
 TEST_CASE("limits: what was asked for is given if it fits", "[proxy][limits]") {
     CHECK(work_out_limits(1024, 100, 1).sessions == 100);
     CHECK(work_out_limits(1024, 1, 1).sessions == 1);
