@@ -8,9 +8,11 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace eplb {
 
@@ -77,14 +79,28 @@ public:
 
     /// `index`: its place among the backends of its service. A weight of 0 takes no sessions.
     Backend(std::size_t index, std::string name, Address address, std::uint32_t weight)
-        : index_{index}, name_{std::move(name)}, address_{std::move(address)}, weight_{weight} {}
+        : index_{index}, address_{std::move(address)}, weight_{weight} {
+        set_name(std::move(name));
+    }
     Backend(const Backend&) = delete;
     Backend& operator=(const Backend&) = delete;
 
     /// Small, and no other backend of its service has it: for tables. Used anew when it is gone.
     [[nodiscard]] std::size_t index() const noexcept { return index_; }
     /// For logs; may be empty.
-    [[nodiscard]] const std::string& name() const noexcept { return name_; }
+    [[nodiscard]] const std::string& name() const noexcept {
+        return *name_.load(std::memory_order_acquire);
+    }
+    /// By one thread at a time. What name() returned before stays good, and as it was, for as long as
+    /// the backend is there.
+    void set_name(std::string name) {
+        auto known = std::ranges::find_if(names_, [&](const auto& one) { return *one == name; });
+        if (known == names_.end()) {
+            names_.push_back(std::make_unique<const std::string>(std::move(name)));
+            known = std::prev(names_.end());
+        }
+        name_.store(known->get(), std::memory_order_release);
+    }
     /// Never changes: under another address it would be another backend.
     [[nodiscard]] const Address& address() const noexcept { return address_; }
     /// As configured, or as set since.
@@ -218,7 +234,8 @@ private:
     }
 
     std::size_t index_;
-    std::string name_;
+    std::vector<std::unique_ptr<const std::string>> names_;  // that it ever had
+    std::atomic<const std::string*> name_{nullptr};          // one of them
     Address address_;
     std::atomic<std::uint32_t> weight_;
     std::atomic<std::uint32_t> share_{full_share};

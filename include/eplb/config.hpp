@@ -10,6 +10,7 @@
 #include "eplb/rate.hpp"
 #include "eplb/socket_options.hpp"
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -17,6 +18,8 @@
 #include <optional>
 #include <string>
 #include <sys/types.h>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace eplb {
@@ -40,6 +43,8 @@ struct BackendConfig {
     std::uint32_t weight = 1;  ///< its share, in proportion to the others; 0: no new sessions
     bool backup = false;       ///< gets sessions only while no other backend is usable
     std::uint32_t max_connections = 0;  ///< sessions at a time; 0: no limit
+
+    friend bool operator==(const BackendConfig& a, const BackendConfig& b) noexcept = default;
 };
 
 /// What happens to the sessions of a backend or a listener that Proxy::apply() removed. It gets no
@@ -87,10 +92,39 @@ enum class WhenAllDown : std::uint8_t {
     refuse,   ///< they are reset
 };
 
+/// Makes balancers of a program's own; empty: none. Of anything that can be copied, and called without
+/// arguments for a std::unique_ptr<Balancer>.
+class BalancerMaker {
+public:
+    /// Empty.
+    BalancerMaker() noexcept = default;
+    /// Empty.
+    BalancerMaker(std::nullptr_t) noexcept {}  // NOLINT(google-explicit-constructor): as a function
+    /// What `make` makes.
+    template <class Make>
+        requires(!std::same_as<std::remove_cvref_t<Make>, BalancerMaker> &&
+                 std::constructible_from<std::function<std::unique_ptr<Balancer>()>, Make>)
+    BalancerMaker(Make&& make)  // NOLINT(google-explicit-constructor): as a function
+        : make_{std::forward<Make>(make)} {}
+
+    /// It is not empty.
+    explicit operator bool() const noexcept { return static_cast<bool>(make_); }
+    /// Throws what the function throws; std::bad_function_call if it is empty.
+    [[nodiscard]] std::unique_ptr<Balancer> operator()() const { return make_(); }
+
+    /// Functions cannot be compared: only those that are empty are the same.
+    friend bool operator==(const BalancerMaker& a, const BalancerMaker& b) noexcept {
+        return !a && !b;
+    }
+
+private:
+    std::function<std::unique_ptr<Balancer>()> make_;
+};
+
 /// Where clients connect to, which backends they are sent to, and by which rules. The keys of
 /// `[[service]]` in the configuration file say the same; docs/configuration.md tells more of them.
 struct ServiceConfig {
-    /// Tells Proxy::apply() which service is which.
+    /// For people, and for Proxy::apply(), which has to know which service is which.
     std::string name = "default";
     /// Port 0: one that the kernel chooses, which Proxy::listen_addresses() tells.
     std::vector<Address> listen;
@@ -142,7 +176,7 @@ struct ServiceConfig {
     /// whenever a configuration is applied, on the proxy's thread. What it throws leaves the
     /// constructor of Proxy or Proxy::apply(), and nothing has changed; it must not return nullptr.
     /// They are used and destroyed on their workers' threads.
-    std::function<std::unique_ptr<Balancer>()> make_balancer;
+    BalancerMaker make_balancer;
     /// A backend to which so many clients in a row could not connect gets none for
     /// `ejection_time`, twice as long the next time, and so on up to `max_ejection_time`, until it
     /// serves one. 0: never.
@@ -187,6 +221,9 @@ struct ServiceConfig {
     /// Who may connect to Unix sockets, and whose they are; nothing: as the process has it.
     std::optional<mode_t> unix_mode;
     UnixOwner unix_owner;  ///< where they have a path
+
+    /// Whether they say the same.
+    friend bool operator==(const ServiceConfig& a, const ServiceConfig& b) = default;
 };
 
 /// All that a Proxy is to do.

@@ -11,6 +11,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace eplb {
@@ -105,6 +106,21 @@ struct ProxyStats {
     PipePool::Stats pipes;                        ///< of all pools together
 };
 
+/// What Proxy::prepare() made of a configuration. Copies are the same one, and cheap. Once it was
+/// applied, the last copy frees what it replaced when it goes, which takes its time where there are
+/// thousands of backends: on whichever thread that is.
+class EPLB_API PreparedConfig {
+public:
+    /// What it was made of.
+    [[nodiscard]] const Config& config() const noexcept;
+
+private:
+    friend class Proxy;
+    struct Impl;
+    explicit PreparedConfig(std::shared_ptr<Impl> impl) noexcept : impl_{std::move(impl)} {}
+    std::shared_ptr<Impl> impl_;
+};
+
 /// A whole balancer: accepts on its listeners and relays each connection to one of its backends.
 ///
 /// It works on the reactor it is given, and, if the configuration wants more than one worker, on
@@ -127,9 +143,12 @@ public:
     Proxy& operator=(const Proxy&) = delete;
 
     /// Goes over to another configuration, while sessions go on under it. Listeners whose address
-    /// stays keep their sockets, so no client notices; backends that stay (same service, name and
-    /// address) keep their sessions and counts; what is gone follows its service's `on_remove`.
+    /// stays keep their sockets, so no client notices; backends that stay (same service and address)
+    /// keep their sessions, counts and state; what is gone follows its service's `on_remove`.
     /// `workers` and `busy_poll` stay as they were.
+    ///
+    /// A service stays if its name does, or one of its listeners. With another name it, or a backend,
+    /// is called otherwise from then on, and nothing else happens.
     ///
     /// Throws as the constructor does, and then nothing has changed. `on_applied` is called when all
     /// workers work by the new configuration: never within this call, and with one worker at the
@@ -137,7 +156,16 @@ public:
     /// observer, std::logic_error is thrown. `on_applied` may throw: the exception leaves
     /// Reactor::run_once().
     void apply(const Config& config, std::function<void()> on_applied = {});
-    /// The configuration that was applied last.
+    /// The dear part of apply(), which takes time in proportion to the configuration: who stays and who
+    /// is new, tables of hashes, all that can be said without opening anything. Throws
+    /// std::invalid_argument as the constructor does. Changes nothing and calls nobody, not even
+    /// ServiceConfig::make_balancer, whose copies go where the result goes. Any thread, also while
+    /// another configuration is being applied; the proxy outlives the call.
+    [[nodiscard]] PreparedConfig prepare(Config config) const;
+    /// As apply(prepared.config()), and cheap: what has not changed is not touched. Once: if something
+    /// was applied since `prepared` was made, it is made anew, within this call.
+    void apply(const PreparedConfig& prepared, std::function<void()> on_applied = {});
+    /// The configuration that was applied last. The reference is good until the next apply().
     [[nodiscard]] const Config& config() const noexcept;
 
     /// What an operator wants of the backends of `service` that are called `backend`, by name or by
@@ -170,6 +198,7 @@ public:
     /// number.
     [[nodiscard]] std::vector<Address> listen_addresses() const;
     /// In the order of the configuration, and then those that were removed and still have sessions.
+    /// Any thread, as long as the proxy outlives the call.
     [[nodiscard]] std::vector<BackendStatus> backends() const;
 
 private:

@@ -405,8 +405,9 @@ KeyTable<ServiceValues> make_own_service_keys() {
     return {
         without_default(key<V>(
             "name", name_codec(), [](auto& v) -> auto& { return v.config.name; }, "",
-            "For logs, and to tell at a reload which service is which. The default is its first "
-            "listener, as written.")),
+            "For logs, and to tell at a reload which service is which: one that gets another name "
+            "and keeps a listener is the same one, renamed. The default is its first listener, as "
+            "written.")),
         without_default(key<V>(
             "listen", listen_codec(), [](auto& v) -> auto& { return v.listen; }, "--listen",
             "Where clients connect to: `\":5555\"` (all addresses, IPv4 and IPv6), "
@@ -429,7 +430,8 @@ KeyTable<BackendValues> make_backend_keys() {
             "good answer stays while there is no other. Required.")),
         without_default(key<V>(
             "name", name_codec(), [](auto& v) -> auto& { return v.name; }, "",
-            "For logs. The default is the address; for the addresses of a name it is that name.")),
+            "For logs. The default is the address; for the addresses of a name it is that name. "
+            "With another name and the same address it is the same backend, renamed.")),
         key<V>(
             "weight", count_codec(0, most_weight), [](auto& v) -> auto& { return v.weight; }, "",
             "Its share of the connections, in proportion to the other weights. 0: no new "

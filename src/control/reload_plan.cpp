@@ -2,12 +2,18 @@
 
 #include "base/duration.hpp"
 #include "control/config_keys.hpp"
+#include "proxy/succession.hpp"
 
 #include <algorithm>
 #include <array>
+#include <cstddef>
+#include <deque>
 #include <fmt/format.h>
-#include <optional>
+#include <map>
+#include <string>
 #include <string_view>
+#include <unordered_map>
+#include <unordered_set>
 #include <utility>
 
 namespace eplb::control {
@@ -15,46 +21,102 @@ namespace {
 
 constexpr std::array<std::string_view, 3> restart_keys{"workers", "busy_poll", "control"};
 
-bool is_same(const BackendConfig& a, const BackendConfig& b) noexcept {
-    return a.name == b.name && a.address == b.address;
+std::string count_of(std::size_t sessions) {
+    return fmt::format("{} session{}", sessions, sessions == 1 ? "" : "s");
 }
+
+// What the backends of a service are called: by their names, with the address where others of the
+// service, now or before, have the same name.
+class Labels {
+public:
+    void add(const ServiceConfig& service) {
+        for (const BackendConfig& backend : service.backends) {
+            const auto [known, is_new] = addresses_.emplace(backend.name, &backend.address);
+            if (!is_new && *known->second != backend.address) ambiguous_.insert(backend.name);
+        }
+    }
+
+    [[nodiscard]] std::string of(const BackendConfig& backend) const {
+        if (backend.name.empty()) return backend.address.to_string();
+        if (!ambiguous_.contains(backend.name)) return backend.name;
+        return fmt::format("{}/{}", backend.name, backend.address.to_string());
+    }
+
+private:
+    std::unordered_map<std::string_view, const Address*> addresses_;
+    std::unordered_set<std::string_view> ambiguous_;
+};
+
+// How many sessions the backends of the running configuration have. Of those that are the same, each
+// has its own, in order.
+class Sessions {
+public:
+    explicit Sessions(std::span<const BackendStatus> backends) {
+        for (const BackendStatus& status : backends) {
+            if (!status.removed)
+                all_[key(status.service, status.name, status.address)].push_back(status.active);
+        }
+    }
+
+    // To be asked once for each.
+    [[nodiscard]] std::size_t take(const ServiceConfig& service, const BackendConfig& backend) {
+        const auto found = all_.find(key(service.name, backend.name, backend.address));
+        if (found == all_.end() || found->second.empty()) return 0;
+        const std::size_t sessions = found->second.front();
+        found->second.pop_front();
+        return sessions;
+    }
+
+private:
+    static std::string key(const std::string& service, const std::string& name,
+                           const Address& address) {
+        return fmt::format("{}\n{}\n{}", service, name, address.to_string());
+    }
+
+    std::unordered_map<std::string, std::deque<std::size_t>> all_;
+};
 
 class Planner {
 public:
     Planner(const ResolvedSettings& running, const ResolvedSettings& wanted,
             std::span<const BackendStatus> backends)
-        : running_{running}, wanted_{wanted}, backends_{backends} {}
+        : running_{running}, wanted_{wanted}, sessions_{backends} {
+        note_listeners(running.config, old_listeners_);
+        note_listeners(wanted.config, new_listeners_);
+    }
 
     ReloadPlan run() {
         compare_keys("", running_.settings.process.values, wanted_.settings.process.values,
                      process_keys());
         compare_keys("log ", running_.settings.log.values, wanted_.settings.log.values, log_keys());
         compare_keys("dns ", running_.settings.dns.values, wanted_.settings.dns.values, dns_keys());
-        for (std::size_t i = 0; i < running_.config.services.size(); ++i) {
-            const ServiceConfig& old = running_.config.services[i];
-            if (!find_service(wanted_, old.name)) remove_service(old);
+        const auto& old = running_.config.services;
+        const auto& now = wanted_.config.services;
+        const std::vector<std::size_t> predecessors = match_services(old, now);
+        std::vector<bool> stays(old.size(), false);
+        for (const std::size_t predecessor : predecessors) {
+            if (predecessor != no_predecessor) stays[predecessor] = true;
         }
-        for (std::size_t i = 0; i < wanted_.config.services.size(); ++i) {
-            const ServiceConfig& service = wanted_.config.services[i];
-            const auto old = find_service(running_, service.name);
-            if (!old) {
-                change("+ service {}", service.name);
+        for (std::size_t i = 0; i < old.size(); ++i) {
+            if (!stays[i]) remove_service(old[i]);
+        }
+        for (std::size_t i = 0; i < now.size(); ++i) {
+            if (predecessors[i] == no_predecessor) {
+                change("+ service {}", now[i].name);
             } else {
-                compare_keys(fmt::format("service {}: check ", service.name),
-                             old->second->check.values, wanted_.settings.services[i].check.values,
-                             check_keys());
-                compare_keys(fmt::format("service {}: ", service.name), old->second->values,
-                             wanted_.settings.services[i].values, service_keys());
+                compare_service(predecessors[i], i);
             }
-            compare_listeners(service);
-            compare_backends(old ? *old->first : ServiceConfig{}, service);
-            find_desertion(service);
+            compare_listeners(predecessors[i], now[i]);
+            compare_backends(
+                predecessors[i] == no_predecessor ? ServiceConfig{} : old[predecessors[i]], now[i]);
+            find_desertion(now[i]);
         }
+        tell_losses();
         return std::move(plan_);
     }
 
 private:
-    using FoundService = std::pair<const ServiceConfig*, const Service*>;
+    using Listeners = std::unordered_map<std::string, std::vector<std::size_t>>;
 
     template <class... Arguments>
     void change(fmt::format_string<Arguments...> format, Arguments&&... arguments) {
@@ -62,14 +124,27 @@ private:
         plan_.changes = true;
     }
 
-    // Services of settings and configuration are in the same order.
-    static std::optional<FoundService> find_service(const ResolvedSettings& where,
-                                                    const std::string& name) {
-        for (std::size_t i = 0; i < where.config.services.size(); ++i) {
-            if (where.config.services[i].name != name) continue;
-            return FoundService{&where.config.services[i], &where.settings.services[i]};
+    // Which services, by their places, have a listener.
+    static void note_listeners(const Config& config, Listeners& listeners) {
+        for (std::size_t i = 0; i < config.services.size(); ++i) {
+            for (const Address& listener : config.services[i].listen)
+                listeners[listener.to_string()].push_back(i);
         }
-        return std::nullopt;
+    }
+
+    // Services of settings and configuration are in the same order.
+    void compare_service(std::size_t before, std::size_t place) {
+        const Service& old = running_.settings.services[before];
+        const Service& now = wanted_.settings.services[place];
+        const std::string& old_name = running_.config.services[before].name;
+        const std::string& name = wanted_.config.services[place].name;
+        if (old_name != name) change("~ service {} renamed {}", old_name, name);
+        if (!(old.check.values == now.check.values)) {
+            compare_keys(fmt::format("service {}: check ", name), old.check.values,
+                         now.check.values, check_keys());
+        }
+        if (!(old.values == now.values))
+            compare_keys(fmt::format("service {}: ", name), old.values, now.values, service_keys());
     }
 
     template <class Values>
@@ -100,84 +175,76 @@ private:
     void remove_service(const ServiceConfig& service) {
         change("- service {}", service.name);
         for (const Address& listener : service.listen) {
-            if (!is_listener(wanted_.config, listener)) remove_listener(service, listener);
+            if (!new_listeners_.contains(listener.to_string())) remove_listener(service, listener);
         }
-        for (const BackendConfig& backend : service.backends) remove_backend(service, backend);
-    }
-
-    static bool is_listener(const Config& config, const Address& address) {
-        return std::ranges::any_of(config.services, [&](const ServiceConfig& service) {
-            return std::ranges::find(service.listen, address) != service.listen.end();
-        });
+        Labels labels;
+        labels.add(service);
+        for (const BackendConfig& backend : service.backends)
+            remove_backend(service, backend, labels);
     }
 
     void remove_listener(const ServiceConfig& service, const Address& listener) {
         change("- listener {}{}", listener.to_string(), of(service));
     }
 
-    void compare_listeners(const ServiceConfig& service) {
-        const auto old = find_service(running_, service.name);
-        if (old) {
-            for (const Address& listener : old->first->listen) {
-                if (!is_listener(wanted_.config, listener)) remove_listener(service, listener);
+    void compare_listeners(std::size_t before, const ServiceConfig& service) {
+        if (before != no_predecessor) {
+            for (const Address& listener : running_.config.services[before].listen) {
+                if (!new_listeners_.contains(listener.to_string()))
+                    remove_listener(service, listener);
             }
         }
         for (const Address& listener : service.listen) {
-            if (!is_listener(running_.config, listener)) {
-                change("+ listener {}{}", listener.to_string(), of(service));
-            } else if (old && std::ranges::find(old->first->listen, listener) !=
-                                  old->first->listen.end()) {
-                plan_.lines.push_back(fmt::format("= listener {}{} (socket kept)",
-                                                  listener.to_string(), of(service)));
+            const std::string address = listener.to_string();
+            const auto old = old_listeners_.find(address);
+            if (old == old_listeners_.end()) {
+                change("+ listener {}{}", address, of(service));
+            } else if (std::ranges::find(old->second, before) != old->second.end()) {
+                plan_.lines.push_back(
+                    fmt::format("= listener {}{} (socket kept)", address, of(service)));
             } else {
-                change("~ listener {} goes to service {} (socket kept)", listener.to_string(),
-                       service.name);
+                change("~ listener {} goes to service {} (socket kept)", address, service.name);
             }
         }
     }
 
-    // By its name; with its address where others of the service, now or before, have the same name.
-    [[nodiscard]] std::string label(const ServiceConfig& service,
-                                    const BackendConfig& backend) const {
-        std::string address = backend.address.to_string();
-        if (backend.name.empty()) return address;
-        const auto is_other = [&](const BackendConfig& other) {
-            return other.name == backend.name && other.address != backend.address;
-        };
-        for (const ResolvedSettings* const where : {&running_, &wanted_}) {
-            const auto found = find_service(*where, service.name);
-            if (found && std::ranges::any_of(found->first->backends, is_other))
-                return fmt::format("{}/{}", backend.name, address);
-        }
-        return backend.name;
-    }
-
-    // One that is there twice is matched in order, as the roster does.
     void compare_backends(const ServiceConfig& old, const ServiceConfig& service) {
-        std::vector<const BackendConfig*> left;
-        left.reserve(old.backends.size());
-        for (const BackendConfig& backend : old.backends) left.push_back(&backend);
-        std::vector<std::pair<const BackendConfig*, const BackendConfig*>> pairs;
-        for (const BackendConfig& backend : service.backends) {
-            const auto before = std::ranges::find_if(
-                left, [&](const BackendConfig* other) { return is_same(backend, *other); });
-            pairs.emplace_back(&backend, before == left.end() ? nullptr : *before);
-            if (before != left.end()) left.erase(before);
+        if (old.backends == service.backends) return;
+        Labels labels;
+        labels.add(old);
+        labels.add(service);
+        std::vector<BackendIdentity> identities;
+        identities.reserve(old.backends.size());
+        for (const BackendConfig& backend : old.backends)
+            identities.push_back({&backend.name, &backend.address});
+        const std::vector<std::size_t> predecessors = match_backends(identities, service.backends);
+        std::vector<bool> stays(old.backends.size(), false);
+        for (const std::size_t predecessor : predecessors) {
+            if (predecessor != no_predecessor) stays[predecessor] = true;
         }
-        for (const BackendConfig* const backend : left) remove_backend(old, *backend);
-        for (const auto& [backend, before] : pairs) {
-            if (before == nullptr) {
-                change("+ backend {}{} weight {}{}", label(service, *backend), of(service),
-                       backend->weight, backend->backup ? " backup" : "");
+        for (std::size_t i = 0; i < old.backends.size(); ++i) {
+            if (stays[i]) {
+                static_cast<void>(sessions_.take(old, old.backends[i]));
             } else {
-                compare_backend(service, *before, *backend);
+                remove_backend(old, old.backends[i], labels);
+            }
+        }
+        for (std::size_t i = 0; i < predecessors.size(); ++i) {
+            const BackendConfig& backend = service.backends[i];
+            if (predecessors[i] == no_predecessor) {
+                change("+ backend {}{} weight {}{}", labels.of(backend), of(service),
+                       backend.weight, backend.backup ? " backup" : "");
+            } else {
+                compare_backend(service, old.backends[predecessors[i]], backend, labels);
             }
         }
     }
 
     void compare_backend(const ServiceConfig& service, const BackendConfig& old,
-                         const BackendConfig& backend) {
-        const std::string name = label(service, backend);
+                         const BackendConfig& backend, const Labels& labels) {
+        const std::string name = labels.of(backend);
+        if (old.name != backend.name)
+            change("~ service {}: backend {} renamed {}", service.name, labels.of(old), name);
         if (old.weight != backend.weight)
             change("~ service {}: backend {} weight {} -> {}", service.name, name, old.weight,
                    backend.weight);
@@ -189,14 +256,30 @@ private:
                    old.max_connections, backend.max_connections);
     }
 
-    void remove_backend(const ServiceConfig& service, const BackendConfig& backend) {
-        const auto status = std::ranges::find_if(backends_, [&](const BackendStatus& candidate) {
-            return !candidate.removed && candidate.service == service.name &&
-                   candidate.name == backend.name && candidate.address == backend.address;
-        });
-        const std::size_t sessions = status == backends_.end() ? 0 : status->active;
-        change("- backend {}{} ({} session{}: {})", label(service, backend), of(service), sessions,
-               sessions == 1 ? "" : "s", policy_of(service));
+    void remove_backend(const ServiceConfig& service, const BackendConfig& backend,
+                        const Labels& labels) {
+        const std::size_t sessions = sessions_.take(service, backend);
+        change("- backend {}{} ({}: {})", labels.of(backend), of(service), count_of(sessions),
+               policy_of(service));
+        if (service.on_remove == OnRemove::close) {
+            losses_[Duration{0}] += sessions;
+        } else if (service.on_remove == OnRemove::drain && service.drain_timeout > Duration{0}) {
+            losses_[service.drain_timeout] += sessions;
+        }
+    }
+
+    // In words, because a "-" among a hundred lines is easily read over.
+    void tell_losses() {
+        for (const auto& [time, sessions] : losses_) {
+            if (sessions == 0) continue;
+            if (time == Duration{0}) {
+                plan_.lines.push_back(
+                    fmt::format("! {} will be reset at once", count_of(sessions)));
+            } else {
+                plan_.lines.push_back(fmt::format("! {} will be reset, unless over within {}",
+                                                  count_of(sessions), format_duration(time)));
+            }
+        }
     }
 
     static std::string policy_of(const ServiceConfig& service) {
@@ -218,7 +301,10 @@ private:
 
     const ResolvedSettings& running_;
     const ResolvedSettings& wanted_;
-    std::span<const BackendStatus> backends_;
+    Sessions sessions_;
+    Listeners old_listeners_;
+    Listeners new_listeners_;
+    std::map<Duration, std::size_t> losses_;  // sessions that will be reset, by when
     ReloadPlan plan_;
 };
 

@@ -14,9 +14,11 @@ namespace eplb::control {
 ///
 ///     ~ service mysql: idle_timeout "off" -> "5m"
 ///     ~ service mysql: backend db1 weight 1 -> 3
+///     ~ service mysql: backend db3 renamed replica
 ///     - backend db2 (312 sessions: drain 30s)
 ///     + listener :5556
 ///     = listener :5555 (socket kept)
+///     ! 312 sessions will be reset, unless over within 30s
 struct ReloadPlan {
     std::vector<std::string> lines;
     bool changes = false;  ///< one of the lines is no "="
@@ -32,7 +34,8 @@ struct ResolvedSettings {
     Config config;
 };
 
-/// `backends`: those of the running proxy, for the numbers of sessions.
+/// Who is who is decided as Proxy::apply() does. `backends`: those of the running proxy, for the
+/// numbers of sessions. Any thread; time in proportion to the configurations.
 [[nodiscard]] ReloadPlan plan_reload(const ResolvedSettings& running,
                                      const ResolvedSettings& wanted,
                                      std::span<const BackendStatus> backends);

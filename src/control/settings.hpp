@@ -81,6 +81,8 @@ struct ServiceValues {
     std::vector<Endpoint> listen;
     /// Its listeners and backends are empty here.
     ServiceConfig config = unnamed_service();
+
+    friend bool operator==(const ServiceValues& a, const ServiceValues& b) = default;
 };
 
 /// Where a value comes from.

@@ -32,14 +32,21 @@ std::uint64_t key_of(const Address& client) noexcept {
 }
 
 std::vector<Identity> identities_of(std::span<Backend* const> backends) {
+    std::vector<NamedBackend> named;
+    named.reserve(backends.size());
+    for (Backend* const backend : backends)
+        named.push_back({backend->name(), backend->address(), backend->weight(), backend});
+    return identities_of(named);
+}
+
+std::vector<Identity> identities_of(std::span<const NamedBackend> backends) {
     std::vector<Identity> all;
     all.reserve(backends.size());
-    for (Backend* const backend : backends) {
-        std::string who = backend->name();
+    for (const auto& [name, address, weight, backend] : backends) {
+        std::string who{name};
         who += '\0';  // which neither part has
-        who += backend->address().to_string();
-        all.push_back(
-            {XXH3_64bits(who.data(), who.size()), std::max(backend->weight(), 1U), backend});
+        who += address.to_string();
+        all.push_back({XXH3_64bits(who.data(), who.size()), std::max(weight, 1U), backend});
     }
     const auto by_id = [](const Identity& a, const Identity& b) {
         return a.id != b.id ? a.id < b.id : a.weight < b.weight;

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string_view>
 #include <vector>
 
 namespace eplb {
@@ -26,8 +27,18 @@ struct Identity {
     Backend* backend;
 };
 
+/// What an Identity is made of.
+struct NamedBackend {
+    std::string_view name;
+    const Address& address;
+    std::uint32_t weight;
+    Backend* backend;
+};
+
 /// By id. No two have the same, even if they are called the same and are at the same place. Those
 /// that have lost their weights meanwhile have one of 1: a table needs somebody.
+[[nodiscard]] std::vector<Identity> identities_of(std::span<const NamedBackend> backends);
+/// The same, as they are called and weigh now.
 [[nodiscard]] std::vector<Identity> identities_of(std::span<Backend* const> backends);
 
 /// A table made of these would be the same.

@@ -13,23 +13,40 @@ namespace {
 constexpr std::uint64_t bound_over = 5;
 constexpr std::uint64_t bound_under = 4;
 
+constexpr std::uint64_t points_per_backend = HashRing::points_per_backend;
+constexpr std::uint64_t most_points = HashRing::most_points;
+
 std::uint32_t position_of(std::uint64_t hash) { return static_cast<std::uint32_t>(hash >> 32); }
 
 }  // namespace
 
 void HashRing::prepare(std::span<Backend* const> backends) noexcept {
-    std::vector<Identity> owners = identities_of(backends);
-    const bool as_before = are_alike(owners, owners_);
-    owners_ = std::move(owners);
-    if (!as_before) build();
+    table_ = std::make_shared<const HashRingTable>(identities_of(backends), table_.get());
 }
 
-void HashRing::build() {
-    points_.clear();
-    if (owners_.empty()) return;
+void HashRing::use(std::shared_ptr<const BalanceTable> table) noexcept {
+    table_ = std::static_pointer_cast<const HashRingTable>(std::move(table));
+}
+
+Backend* HashRing::pick(const Candidates& candidates, const Address& client, TimePoint) noexcept {
+    return table_ == nullptr ? nullptr : table_->pick(candidates, client);
+}
+
+HashRingTable::HashRingTable(std::vector<Identity> owners, const HashRingTable* before)
+    : BalanceTable{std::move(owners)} {
+    if (before != nullptr && are_alike(this->owners(), before->owners())) {
+        points_ = before->points_;
+    } else {
+        build();
+    }
+}
+
+void HashRingTable::build() {
+    const std::vector<Identity>& all_owners = owners();
+    if (all_owners.empty()) return;
     std::uint64_t total = 0;
     std::uint64_t lightest = std::numeric_limits<std::uint32_t>::max();
-    for (const Identity& owner : owners_) {
+    for (const Identity& owner : all_owners) {
         total += owner.weight;
         lightest = std::min<std::uint64_t>(lightest, owner.weight);
     }
@@ -41,15 +58,15 @@ void HashRing::build() {
         scale = all = most_points;
         per = total;
     }
-    points_.reserve(all + owners_.size());
-    for (std::size_t i = 0; i < owners_.size(); ++i) {
-        const std::uint64_t count = std::max<std::uint64_t>(owners_[i].weight * scale / per, 1);
+    points_.reserve(all + all_owners.size());
+    for (std::size_t i = 0; i < all_owners.size(); ++i) {
+        const std::uint64_t count = std::max<std::uint64_t>(all_owners[i].weight * scale / per, 1);
         for (std::uint64_t point = 0; point < count; ++point) {
             points_.push_back(
-                {position_of(hash_of(point, owners_[i].id)), static_cast<std::uint32_t>(i)});
+                {position_of(hash_of(point, all_owners[i].id)), static_cast<std::uint32_t>(i)});
         }
     }
-    // Some positions are taken twice. The place in owners_ does not depend on the order of the
+    // Some positions are taken twice. The place in all_owners does not depend on the order of the
     // configuration.
     std::ranges::sort(points_, [](const Point& a, const Point& b) {
         return std::tie(a.position, a.owner) < std::tie(b.position, b.owner);
@@ -59,7 +76,7 @@ void HashRing::build() {
 // Somebody has room: if all had their bound, ceil(5/4 of the share of one more than there are),
 // there would be more sessions than there are. Unless other threads change the numbers meanwhile,
 // so the way ends after one turn of the ring.
-Backend* HashRing::pick(const Candidates& candidates, const Address& client, TimePoint) noexcept {
+Backend* HashRingTable::pick(const Candidates& candidates, const Address& client) const noexcept {
     if (candidates.size() <= 1) return candidates.empty() ? nullptr : candidates.all().front();
 
     __extension__ using Wide = unsigned __int128;
@@ -81,7 +98,7 @@ Backend* HashRing::pick(const Candidates& candidates, const Address& client, Tim
     Backend* nearest = nullptr;
     for (std::size_t steps = 0; steps < points_.size(); ++steps, ++at) {
         if (at == points_.size()) at = 0;
-        Backend* const owner = owners_[points_[at].owner].backend;
+        Backend* const owner = owners()[points_[at].owner].backend;
         if (!candidates.contains(*owner)) continue;
         if (has_room(*owner)) return owner;
         if (nearest == nullptr) nearest = owner;

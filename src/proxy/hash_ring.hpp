@@ -1,17 +1,38 @@
 #pragma once
 
 #include "eplb/balancer.hpp"
-#include "proxy/affinity.hpp"
+#include "proxy/balance_table.hpp"
 
 #include <cstdint>
+#include <memory>
+#include <span>
 #include <vector>
 
 namespace eplb {
 
+/// The ring of Balance::consistent.
+class HashRingTable final : public BalanceTable {
+public:
+    /// `before`: points of owners that are alike are taken over; or nullptr.
+    HashRingTable(std::vector<Identity> owners, const HashRingTable* before);
+
+    [[nodiscard]] Backend* pick(const Candidates& candidates, const Address& client) const noexcept;
+
+private:
+    struct Point {
+        std::uint32_t position;
+        std::uint32_t owner;  // a place in owners()
+    };
+
+    void build();
+
+    std::vector<Point> points_;  // by position
+};
+
 /// Balance::consistent. Every backend has points on a ring, in proportion to its weight, and a
 /// client gets the backend of the next point clockwise, but for those that have all that they may:
 /// consistent hashing with bounded loads (Mirrokni, Thorup and Zadimoghaddam, SODA 2018).
-class HashRing final : public Balancer {
+class HashRing final : public TableBalancer {
 public:
     /// Of the lightest backend, unless that would make more points than most_points.
     static constexpr std::uint64_t points_per_backend = 160;
@@ -19,21 +40,14 @@ public:
     static constexpr std::uint64_t most_points = 131'072;
 
     void prepare(std::span<Backend* const> backends) noexcept override;
+    void use(std::shared_ptr<const BalanceTable> table) noexcept override;
 
     /// Who has sessions is counted over the candidates: what the others had is to be taken over.
     [[nodiscard]] Backend* pick(const Candidates& candidates, const Address& client,
                                 TimePoint now) noexcept override;
 
 private:
-    struct Point {
-        std::uint32_t position;
-        std::uint32_t owner;  // a place in owners_
-    };
-
-    void build();
-
-    std::vector<Identity> owners_;
-    std::vector<Point> points_;  // by position
+    std::shared_ptr<const HashRingTable> table_;
 };
 
 }  // namespace eplb

@@ -11,6 +11,7 @@ namespace {
 // Slots that are tried. If three in four owners are missing, the score decides for one client in a
 // hundred; beyond that it is no dearer than the slots.
 constexpr std::uint64_t tries = 16;
+constexpr std::uint32_t table_size = Maglev::table_size;
 
 constexpr std::uint64_t seed_of_start = 1;
 constexpr std::uint64_t seed_of_step = 2;
@@ -18,20 +19,35 @@ constexpr std::uint64_t seed_of_step = 2;
 }  // namespace
 
 void Maglev::prepare(std::span<Backend* const> backends) noexcept {
-    std::vector<Identity> owners = identities_of(backends);
-    const bool as_before = are_alike(owners, owners_);
-    owners_ = std::move(owners);
-    for (const Identity& owner : owners_) {
+    table_ = std::make_shared<const MaglevTable>(identities_of(backends), table_.get());
+}
+
+void Maglev::use(std::shared_ptr<const BalanceTable> table) noexcept {
+    table_ = std::static_pointer_cast<const MaglevTable>(std::move(table));
+}
+
+Backend* Maglev::pick(const Candidates& candidates, const Address& client, TimePoint) noexcept {
+    return table_ == nullptr ? nullptr : table_->pick(candidates, client);
+}
+
+MaglevTable::MaglevTable(std::vector<Identity> owners, const MaglevTable* before)
+    : BalanceTable{std::move(owners)} {
+    for (const Identity& owner : this->owners()) {
         const std::size_t index = owner.backend->index();
         ids_.resize(std::max(ids_.size(), index + 1), 0);
         ids_[index] = owner.id;
     }
-    if (!as_before) build();
+    if (before != nullptr && are_alike(this->owners(), before->owners())) {
+        slots_ = before->slots_;
+    } else {
+        build();
+    }
 }
 
-void Maglev::build() {
+void MaglevTable::build() {
+    const std::vector<Identity>& all = owners();
     constexpr std::uint16_t nobody = 0xffff;
-    const std::size_t count = std::min<std::size_t>(owners_.size(), nobody);
+    const std::size_t count = std::min<std::size_t>(all.size(), nobody);
     slots_.assign(count == 0 ? 0 : table_size, nobody);
     if (count == 0) return;
 
@@ -46,11 +62,11 @@ void Maglev::build() {
     std::vector<std::uint64_t> rounds(count, 1);
     std::uint64_t heaviest = 0;
     for (std::size_t i = 0; i < count; ++i) {
-        const std::uint64_t id = owners_[i].id;
+        const std::uint64_t id = all[i].id;
         turns.push_back(
             {static_cast<std::uint32_t>(hash_of(id, seed_of_start) % table_size),
              static_cast<std::uint32_t>(hash_of(id, seed_of_step) % (table_size - 1) + 1)});
-        heaviest = std::max<std::uint64_t>(heaviest, owners_[i].weight);
+        heaviest = std::max<std::uint64_t>(heaviest, all[i].weight);
     }
 
     std::uint32_t left = table_size;
@@ -66,18 +82,18 @@ void Maglev::build() {
             slots_[turn.next] = static_cast<std::uint16_t>(i);
             if (--left == 0) return;
             ++turn.taken;
-            const std::uint64_t weight = owners_[i].weight;
+            const std::uint64_t weight = all[i].weight;
             rounds[i] = std::max(round + 1, (turn.taken * heaviest + weight - 1) / weight);
         }
     }
 }
 
-Backend* Maglev::pick(const Candidates& candidates, const Address& client, TimePoint) noexcept {
+Backend* MaglevTable::pick(const Candidates& candidates, const Address& client) const noexcept {
     if (candidates.empty() || slots_.empty()) return nullptr;
     const std::uint64_t key = key_of(client);
     std::uint64_t hash = key;
     for (std::uint64_t i = 1; i <= tries; ++i) {
-        Backend* const owner = owners_[slots_[hash % table_size]].backend;
+        Backend* const owner = owners()[slots_[hash % table_size]].backend;
         if (candidates.contains(*owner)) return owner;
         hash = hash_of(key, i);
     }
@@ -87,7 +103,8 @@ Backend* Maglev::pick(const Candidates& candidates, const Address& client, TimeP
 // Weighted rendezvous: each gives the client a number, and the best one wins; so who is missing
 // changes nothing between the others. A number u between 0 and 1 is worth -weight / ln(u) (Schindelhauer
 // and Schomaker, "Weighted Distributed Hash Tables", SPAA 2005).
-Backend* Maglev::pick_by_score(const Candidates& candidates, std::uint64_t key) const noexcept {
+Backend* MaglevTable::pick_by_score(const Candidates& candidates,
+                                    std::uint64_t key) const noexcept {
     Backend* best = nullptr;
     double highest = 0;
     for (Backend* const candidate : candidates.all()) {

@@ -24,6 +24,7 @@
 #include <map>
 #include <new>
 #include <stdexcept>
+#include <unordered_set>
 #include <utility>
 
 namespace eplb {
@@ -57,7 +58,8 @@ public:
           budget_{limits_.descriptors, limits_.sessions, [this] { on_room(); }},
           shortages_{observer_} {
         tell_of_a_low_limit(limits_);
-        Roster::Draft draft = roster_.draft(config, config.workers);
+        Roster::Draft draft = roster_.draft(config);
+        Roster::make_balancers(draft, config.workers);
         first_ = std::make_unique<Worker>(reactor, 0, shared_);
         workers_.push_back(first_.get());
         for (std::size_t i = 1; i < config.workers; ++i) {
@@ -113,15 +115,29 @@ public:
     Impl(const Impl&) = delete;
     Impl& operator=(const Impl&) = delete;
 
-    void apply(const Config& config, std::function<void()> on_applied) {
+    // Programs around us are built without our asserts.
+    void reject_untimely_apply() const {
+        if (applying_) throw std::logic_error("apply: another configuration is being applied");
+        if (draining_) throw std::logic_error("apply: the proxy is being drained");
+        if (is_telling()) throw std::logic_error("apply: called from within the observer");
+    }
+
+    // Any thread.
+    [[nodiscard]] Roster::Draft prepare(Config config) const {
+        return roster_.draft(std::move(config));
+    }
+
+    void apply(const std::shared_ptr<Roster::Draft>& draft, std::function<void()> on_applied) {
         reject_untimely_apply();
         applying_ = true;  // what makes the balancers may not call us either
         Limits limits;
-        std::shared_ptr<Roster::Draft> draft;
         Opened opened;
         try {
-            limits = limits_of(config, workers_.size());
-            draft = std::make_shared<Roster::Draft>(roster_.draft(config, workers_.size()));
+            limits = limits_of(draft->config(), workers_.size());
+            // Another one was applied since it was prepared, or this one was, or it is another
+            // proxy's.
+            if (!roster_.is_current(*draft)) *draft = roster_.draft(draft->config());
+            Roster::make_balancers(*draft, workers_.size());
             reject_what_takes_a_restart(*draft);
             opened = open_sockets(*draft);
         } catch (...) {
@@ -134,7 +150,7 @@ public:
         budget_.set_limits(limits.descriptors, limits.sessions);
         roster_.commit(*draft);
         rollout_ = std::make_shared<Rollout>(Rollout::Crew{reactor_, *first_, threads_, observer_},
-                                             Rollout::Plan{draft->generation, std::move(opened)});
+                                             Rollout::Plan{draft->generation(), std::move(opened)});
         rollout_->begin(
             [this, draft, on_applied = std::move(on_applied)] { rolled_out(*draft, on_applied); });
     }
@@ -290,13 +306,6 @@ private:
 
     // --- listeners
 
-    // Programs around us are built without our asserts.
-    void reject_untimely_apply() const {
-        if (applying_) throw std::logic_error("apply: another configuration is being applied");
-        if (draining_) throw std::logic_error("apply: the proxy is being drained");
-        if (is_telling()) throw std::logic_error("apply: called from within the observer");
-    }
-
     // The old socket is open until the new one is, and only one of the two can be.
     void reject_what_takes_a_restart(const Roster::Draft& draft) const {
         for (const Roster::NewSocket& wanted : draft.new_sockets) {
@@ -312,9 +321,9 @@ private:
     Opened open_sockets(Roster::Draft& draft) {
         Opened opened;
         for (const Roster::NewSocket& wanted : draft.new_sockets) {
-            FrontendSpec& frontend = draft.generation.frontends[wanted.frontend];
+            const FrontendSpec& frontend = draft.generation().frontends[wanted.frontend];
             std::vector<Fd> sockets = open_sockets(wanted.address, frontend.options);
-            frontend.address = local_address(sockets.front());
+            draft.set_address(wanted, local_address(sockets.front()));
             opened.push_back({frontend, std::move(sockets)});
         }
         return opened;
@@ -371,9 +380,14 @@ private:
             if (SessionOrders* const own = orders_for(policy, timeout))
                 own->reset_those_of(backend, EndReason::removed);
         }
+        std::unordered_set<std::uint32_t> listened_on;
+        if (!draft.removed_frontends.empty()) {
+            for (const FrontendSpec& frontend : draft.generation().frontends)
+                listened_on.insert(frontend.socket);
+        }
         for (const auto& [frontend, policy, timeout] : draft.removed_frontends) {
             // A socket that another service has now is no reason to end anybody's session.
-            if (is_listened_on(frontend.socket)) continue;
+            if (listened_on.contains(frontend.socket)) continue;
             if (SessionOrders* const own = orders_for(policy, timeout))
                 own->reset_those_of_frontend(frontend.id, EndReason::removed);
         }
@@ -384,11 +398,6 @@ private:
                 retire(timeout, std::move(own));
             }
         }
-    }
-
-    [[nodiscard]] bool is_listened_on(std::uint32_t socket) const noexcept {
-        const auto& frontends = roster_.generation().frontends;
-        return std::ranges::find(frontends, socket, &FrontendSpec::socket) != frontends.end();
     }
 
     // Carries `orders` out after that time.
@@ -571,6 +580,11 @@ private:
     std::unique_ptr<Drain> drain_;
 };
 
+struct EPLB_LOCAL PreparedConfig::Impl {
+    explicit Impl(Roster::Draft&& made) : draft{std::move(made)} {}
+    Roster::Draft draft;
+};
+
 Proxy::Proxy(Reactor& reactor, const Config& config, ProxyObserver& observer)
     : impl_{std::make_unique<Impl>(reactor, config, observer)} {}
 Proxy::~Proxy() {
@@ -581,9 +595,19 @@ Proxy::~Proxy() {
     }
 }
 
-void Proxy::apply(const Config& config, std::function<void()> on_applied) {
-    impl_->apply(config, std::move(on_applied));
+PreparedConfig Proxy::prepare(Config config) const {
+    return PreparedConfig{
+        std::make_shared<PreparedConfig::Impl>(impl_->prepare(std::move(config)))};
 }
+void Proxy::apply(const PreparedConfig& prepared, std::function<void()> on_applied) {
+    impl_->apply({prepared.impl_, &prepared.impl_->draft}, std::move(on_applied));
+}
+// What is untimely is told before what is wrong with it.
+void Proxy::apply(const Config& config, std::function<void()> on_applied) {
+    impl_->reject_untimely_apply();
+    apply(prepare(config), std::move(on_applied));
+}
+const Config& PreparedConfig::config() const noexcept { return impl_->draft.config(); }
 const Config& Proxy::config() const noexcept { return impl_->config(); }
 std::vector<BackendStatus> Proxy::backends() const { return impl_->backends(); }
 std::size_t Proxy::set_backend(std::string_view service, std::string_view backend,

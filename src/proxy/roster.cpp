@@ -1,32 +1,75 @@
 #include "proxy/roster.hpp"
 
+#include "proxy/affinity.hpp"
+#include "proxy/balance_table.hpp"
 #include "proxy/listener_conflicts.hpp"
 #include "proxy/service_graph.hpp"
+#include "proxy/succession.hpp"
 
 #include <algorithm>
+#include <cassert>
 #include <fmt/format.h>
 #include <stdexcept>
+#include <unordered_map>
+#include <unordered_set>
 #include <utility>
 
 namespace eplb {
 namespace {
 
+// Those that a new one could be in the way of, by port.
+class Listeners {
+public:
+    // Another one that cannot be listened on at the same time, if there is one.
+    [[nodiscard]] const Address* in_the_way_of(const Address& address) const {
+        const auto same = by_address_.find(address.to_string());
+        if (same != by_address_.end() && overlap(*same->second, address)) return same->second;
+        if (address.is_unix()) return nullptr;
+        const auto found = by_port_.find(address.port());
+        if (found == by_port_.end()) return nullptr;
+        const Port& port = found->second;
+        for (const Address* other : {port.all_v4, port.all_v6, port.first_v4, port.first_v6}) {
+            if (other != nullptr && overlap(*other, address)) return other;
+        }
+        return nullptr;
+    }
+
+    // `address` stays where it is.
+    void add(const Address& address) {
+        by_address_.emplace(address.to_string(), &address);
+        if (address.is_unix()) return;
+        Port& port = by_port_[address.port()];
+        const bool v6 = address.family() == AF_INET6;
+        const Address*& first = v6 ? port.first_v6 : port.first_v4;
+        if (first == nullptr) first = &address;
+        if (address.is_wildcard()) (v6 ? port.all_v6 : port.all_v4) = &address;
+    }
+
+private:
+    // If a listener is in the way of others than its equal, one of these is among them.
+    struct Port {
+        const Address* all_v4 = nullptr;
+        const Address* all_v6 = nullptr;
+        const Address* first_v4 = nullptr;
+        const Address* first_v6 = nullptr;
+    };
+    std::unordered_map<std::string, const Address*> by_address_;
+    std::unordered_map<std::uint16_t, Port> by_port_;
+};
+
 void reject_conflicting_listeners(const Config& config) {
-    std::vector<Address> seen;
+    Listeners seen;
     for (const ServiceConfig& service : config.services) {
         for (const Address& listener : service.listen) {
-            for (const Address& other : seen) {
-                if (listener == other && overlap(listener, other)) {
-                    throw std::invalid_argument(
-                        fmt::format("listener {} is given twice", listener.to_string()));
-                }
-                if (overlap(listener, other)) {
-                    throw std::invalid_argument(
-                        fmt::format("listeners {} and {} are in each other's way",
-                                    other.to_string(), listener.to_string()));
-                }
+            const Address* const other = seen.in_the_way_of(listener);
+            seen.add(listener);
+            if (other == nullptr) continue;
+            if (listener == *other) {
+                throw std::invalid_argument(
+                    fmt::format("listener {} is given twice", listener.to_string()));
             }
-            seen.push_back(listener);
+            throw std::invalid_argument(fmt::format("listeners {} and {} are in each other's way",
+                                                    other->to_string(), listener.to_string()));
         }
     }
 }
@@ -112,220 +155,376 @@ std::shared_ptr<const ServiceConfig> without_balancers(const ServiceConfig& serv
     return config;
 }
 
-bool has_service(const Generation& generation, std::uint32_t id) {
-    return std::ranges::any_of(generation.services,
-                               [id](const auto& spec) { return spec->id == id; });
+BackendIdentity identity_of(const Backend& backend) noexcept {
+    return {&backend.name(), &backend.address()};
 }
 
 }  // namespace
 
-Roster::Draft Roster::draft(const Config& config, std::size_t workers) const {
+// Makes one draft.
+class Roster::Drafter {
+public:
+    Drafter(std::shared_ptr<const State> base, Config config, const std::function<void(std::size_t)>& on_room)
+        : base_{*base}, on_room_{on_room}, ports_{EphemeralPorts::of_this_network()} {
+        draft_.base_ = std::move(base);
+        draft_.state_ = std::make_shared<State>();
+        draft_.state_->config = std::move(config);
+        draft_.state_->next_id = base_.next_id;
+        for (std::size_t i = 0; i < base_.generation.services.size(); ++i)
+            old_by_id_.emplace(base_.generation.services[i]->id, i);
+        for (const Known& known : base_.backends) backends_of_[known.service].push_back(&known);
+    }
+
+    Draft run() {
+        const std::vector<std::size_t> predecessors =
+            match_services(base_.config.services, config().services);
+        for (std::size_t i = 0; i < config().services.size(); ++i) {
+            const ServiceSpec* const before =
+                predecessors[i] == no_predecessor
+                    ? nullptr
+                    : base_.generation.services[predecessors[i]].get();
+            draft_service(i, before);
+        }
+        draft_frontends();
+        find_removed_frontends();
+        find_removed_backends();
+        return std::move(draft_);
+    }
+
+private:
+    [[nodiscard]] const Config& config() const noexcept { return draft_.state_->config; }
+    [[nodiscard]] Generation& generation() const noexcept { return draft_.state_->generation; }
+    [[nodiscard]] std::uint32_t next_id() noexcept { return draft_.state_->next_id++; }
+
+    void draft_service(std::size_t place, const ServiceSpec* before) {
+        const ServiceConfig& service = config().services[place];
+        if (before != nullptr && is_as_before(service, *before)) {
+            const auto& all = base_.generation.services;
+            generation().services.push_back(all[old_by_id_.at(before->id)]);
+            for (const Known* known : backends_of_[before->id]) {
+                if (known->removed) continue;
+                draft_.state_->backends.push_back(*known);
+                stays_.insert(known->member.backend.get());
+            }
+            return;
+        }
+        auto spec = std::make_shared<ServiceSpec>();
+        spec->id = before != nullptr ? before->id : next_id();
+        spec->config = without_balancers(service);
+        if (service.make_balancer) draft_.want_balancers_.push_back({spec, place});
+        spec->access = {CidrSet{service.allow}, CidrSet{service.deny},
+                        CidrSet{service.trusted_proxies}};
+        spec->ephemeral_ports = ports_;
+        draft_limits(*spec, before);
+        draft_backends(*spec, before, static_cast<bool>(service.make_balancer));
+        generation().services.push_back(std::move(spec));
+    }
+
+    // Then so is everything about its backends. Balancers of a program's own cannot be compared.
+    [[nodiscard]] bool is_as_before(const ServiceConfig& service, const ServiceSpec& before) const {
+        return !before.custom_balancers && ports_ == before.ephemeral_ports &&
+               *before.config == service;
+    }
+
+    // Those who count by the old numbers go on counting by the new ones.
+    void draft_limits(ServiceSpec& spec, const ServiceSpec* before) {
+        const ServiceConfig& service = *spec.config;
+        SourceLimits::Options options;
+        options.max_connections_per_source = service.max_connections_per_source;
+        options.connection_rate_per_source = service.connection_rate_per_source;
+        if (before != nullptr) {
+            spec.source_limits = before->source_limits;
+            spec.limits = before->limits;
+            spec.waiting_room = before->waiting_room;
+        }
+        if (!spec.limits) spec.limits = std::make_shared<ServiceLimits>(on_room_);
+        if (!spec.waiting_room) spec.waiting_room = std::make_shared<WaitingRoom>();
+        draft_.service_limits_.emplace_back(
+            spec.limits, ServiceLimits::Options{service.max_connections, service.connection_rate});
+        const bool limited = options.max_connections_per_source != 0 ||
+                             !options.connection_rate_per_source.unlimited();
+        if (!spec.source_limits && !limited) return;
+        if (!spec.source_limits) spec.source_limits = std::make_shared<SourceLimits>(options);
+        draft_.source_limits_.emplace_back(spec.source_limits, options);
+    }
+
+    // --- backends
+
+    void draft_backends(ServiceSpec& spec, const ServiceSpec* before, bool has_own_policy) {
+        const std::vector<BackendConfig>& wanted = spec.config->backends;
+        static const std::vector<const Known*> none;
+        const std::vector<const Known*>& known =
+            before == nullptr ? none : backends_of_[before->id];
+        const std::vector<const Known*> found = find_backends(known, wanted);
+        // Of backends that have gone but for their sessions, too.
+        std::vector<bool> used;
+        const auto use = [&used](std::size_t index) {
+            if (used.size() <= index) used.resize(index + 1, false);
+            used[index] = true;
+        };
+        for (const Known* const one : known) use(one->member.backend->index());
+        std::size_t free_index = 0;
+        std::vector<Weighed> primaries;
+        std::vector<Weighed> backups;
+        for (std::size_t i = 0; i < wanted.size(); ++i) {
+            const BackendConfig& config = wanted[i];
+            std::shared_ptr<Backend> backend;
+            if (found[i] != nullptr) {
+                backend = found[i]->member.backend;
+                if (found[i]->removed) draft_.returned_backends.push_back(backend);
+            } else {
+                while (free_index < used.size() && used[free_index]) ++free_index;
+                use(free_index);
+                backend = std::make_shared<Backend>(free_index, config.name, config.address,
+                                                    config.weight);
+            }
+            stays_.insert(backend.get());
+            draft_.state_->backends.push_back({spec.id, {backend, spec.config}});
+            note_change(backend, config);
+            if (config.weight > 0)
+                (config.backup ? backups : primaries).push_back({backend, &config});
+            spec.index_end = std::max(spec.index_end, backend->index() + 1);
+        }
+        for (const Weighed& member : primaries) spec.primaries.push_back(member.backend);
+        for (const Weighed& member : backups) spec.backups.push_back(member.backend);
+        if (has_own_policy || !goes_by_table(spec.config->balance)) return;
+        spec.primaries_table = make_table(
+            spec, primaries, before == nullptr ? nullptr : before->primaries_table.get());
+        spec.backups_table =
+            make_table(spec, backups, before == nullptr ? nullptr : before->backups_table.get());
+    }
+
+    // Those that are there come before those that only have sessions left.
+    static std::vector<const Known*> find_backends(const std::vector<const Known*>& known,
+                                                   const std::vector<BackendConfig>& wanted) {
+        std::vector<const Known*> found(wanted.size(), nullptr);
+        std::vector<BackendConfig> left;
+        std::vector<std::size_t> places;
+        const auto match = [&](bool removed, const std::vector<BackendConfig>& among,
+                               const std::vector<std::size_t>* places_of_them) {
+            std::vector<const Known*> candidates;
+            std::vector<BackendIdentity> identities;
+            for (const Known* const one : known) {
+                if (one->removed != removed) continue;
+                candidates.push_back(one);
+                identities.push_back(identity_of(*one->member.backend));
+            }
+            if (candidates.empty()) return;
+            const std::vector<std::size_t> result = match_backends(identities, among);
+            for (std::size_t i = 0; i < result.size(); ++i) {
+                if (result[i] == no_predecessor) continue;
+                found[places_of_them == nullptr ? i : (*places_of_them)[i]] = candidates[result[i]];
+            }
+        };
+        match(false, wanted, nullptr);
+        for (std::size_t i = 0; i < wanted.size(); ++i) {
+            if (found[i] != nullptr) continue;
+            left.push_back(wanted[i]);
+            places.push_back(i);
+        }
+        match(true, left, &places);
+        return found;
+    }
+
+    void note_change(const std::shared_ptr<Backend>& backend, const BackendConfig& config) {
+        if (backend->weight() == config.weight && backend->name() == config.name &&
+            backend->max_connections() == config.max_connections)
+            return;
+        draft_.changes_.push_back({backend, config.name, config.weight, config.max_connections});
+    }
+
+    struct Weighed {
+        std::shared_ptr<Backend> backend;
+        const BackendConfig* config;
+    };
+
+    // By the names and weights that they will have.
+    static std::shared_ptr<const BalanceTable> make_table(const ServiceSpec& spec,
+                                                          const std::vector<Weighed>& members,
+                                                          const BalanceTable* before) {
+        std::vector<NamedBackend> named;
+        named.reserve(members.size());
+        for (const auto& [backend, config] : members)
+            named.push_back({config->name, config->address, config->weight, backend.get()});
+        return make_balance_table(spec.config->balance, identities_of(named), before);
+    }
+
+    // --- frontends
+
+    // A service's own sockets stay its own, before others are looked at: several may be configured
+    // with the same address, if it is one with any port.
+    void draft_frontends() {
+        std::unordered_map<std::string, std::vector<std::size_t>> old_by_address;
+        for (std::size_t i = 0; i < base_.configured.size(); ++i)
+            old_by_address[base_.configured[i].to_string()].push_back(i);
+        std::vector<bool> taken(base_.configured.size(), false);
+        const auto find = [&](const Address& address, const std::uint32_t* service) {
+            const auto found = old_by_address.find(address.to_string());
+            if (found == old_by_address.end()) return no_predecessor;
+            for (const std::size_t old : found->second) {
+                const FrontendSpec& spec = base_.generation.frontends[old];
+                if (taken[old] || (service != nullptr && spec.service != *service)) continue;
+                taken[old] = true;
+                return old;
+            }
+            return no_predecessor;
+        };
+        std::vector<std::size_t> olds;
+        for_each_listener([&](std::size_t service, const Address& address) {
+            olds.push_back(find(address, &generation().services[service]->id));
+        });
+        std::size_t place = 0;
+        for_each_listener([&](std::size_t service, const Address& address) {
+            std::size_t& old = olds[place++];
+            if (old == no_predecessor) old = find(address, nullptr);
+            add_frontend(service, address, old);
+        });
+    }
+
+    template <class Visit>
+    void for_each_listener(Visit visit) {
+        for (std::size_t i = 0; i < config().services.size(); ++i) {
+            for (const Address& address : config().services[i].listen) visit(i, address);
+        }
+    }
+
+    void add_frontend(std::size_t service, const Address& address, std::size_t old_place) {
+        const ServiceSpec& owner = *generation().services[service];
+        FrontendSpec spec;
+        spec.service = owner.id;
+        spec.options = listen_options(config().services[service]);
+        if (old_place != no_predecessor) {
+            const FrontendSpec& old = base_.generation.frontends[old_place];
+            spec.socket = old.socket;
+            spec.address = old.address;
+            spec.id = old.service == owner.id ? old.id : next_id();
+            const auto before = old_by_id_.find(owner.id);
+            spec.as_before =
+                spec.id == old.id && before != old_by_id_.end() &&
+                base_.generation.services[before->second] == generation().services[service];
+        } else {
+            spec.id = next_id();
+            spec.socket = next_id();
+            spec.address = address;
+            draft_.new_sockets.push_back({address, generation().frontends.size()});
+        }
+        generation().frontends.push_back(std::move(spec));
+        draft_.state_->configured.push_back(address);
+    }
+
+    // --- what goes
+
+    // As it was configured last.
+    [[nodiscard]] const ServiceConfig& old_config_of(std::uint32_t service) const {
+        return *base_.generation.services[old_by_id_.at(service)]->config;
+    }
+
+    void find_removed_frontends() {
+        std::unordered_set<std::uint32_t> stay;
+        for (const FrontendSpec& frontend : generation().frontends) stay.insert(frontend.id);
+        for (const FrontendSpec& old : base_.generation.frontends) {
+            if (stay.contains(old.id)) continue;
+            const ServiceConfig& service = old_config_of(old.service);
+            draft_.removed_frontends.push_back({old, service.on_remove, service.drain_timeout});
+        }
+    }
+
+    void find_removed_backends() {
+        std::unordered_map<std::uint32_t, const ServiceSpec*> by_id;
+        for (const auto& spec : generation().services) by_id.emplace(spec->id, spec.get());
+        for (const Known& known : base_.backends) {
+            if (stays_.contains(known.member.backend.get())) continue;
+            Known gone = known;
+            gone.removed_before = known.removed;
+            gone.removed = true;
+            const auto service = by_id.find(known.service);
+            if (service != by_id.end()) gone.member.service = service->second->config;
+            draft_.state_->backends.push_back(std::move(gone));
+            if (known.removed) continue;
+            const ServiceConfig& config = old_config_of(known.service);
+            draft_.removed_backends.push_back(
+                {known.member.backend, config.on_remove, config.drain_timeout});
+        }
+    }
+
+    const State& base_;
+    const std::function<void(std::size_t)>& on_room_;
+    const EphemeralPorts ports_;
+    Draft draft_;
+    std::unordered_map<std::uint32_t, std::size_t> old_by_id_;  // places of services
+    std::unordered_map<std::uint32_t, std::vector<const Known*>> backends_of_;
+    std::unordered_set<const Backend*> stays_;
+};
+
+Roster::Draft Roster::draft(Config config) const {
     reject_conflicting_listeners(config);
     reject_loops(config);
     reject_bad_backends(config);
-    Draft draft;
-    draft.config = config;
-    draft.next_id = next_id_;
-    const EphemeralPorts ports = EphemeralPorts::of_this_network();
-    for (const ServiceConfig& service : config.services) {
-        auto spec = std::make_shared<ServiceSpec>();
-        const std::uint32_t known = service_id(service.name);
-        // Of two services with one name, the first one is the old one.
-        spec->id = known != 0 && !has_service(draft.generation, known) ? known : draft.next_id++;
-        spec->config = without_balancers(service);
-        spec->custom_balancers = make_custom_balancers(service, workers);
-        spec->access = {CidrSet{service.allow}, CidrSet{service.deny},
-                        CidrSet{service.trusted_proxies}};
-        spec->ephemeral_ports = ports;
-        draft_limits(draft, service, *spec);
-        draft_backends(draft, service, *spec);
-        draft_frontends(draft, service, spec->id);
-        draft.generation.services.push_back(std::move(spec));
-    }
-    find_removed(draft);
-    return draft;
+    return Drafter{state(), std::move(config), on_room_}.run();
 }
 
-// Those who count by the old numbers go on counting by the new ones.
-void Roster::draft_limits(Draft& draft, const ServiceConfig& service, ServiceSpec& spec) const {
-    SourceLimits::Options options;
-    options.max_connections_per_source = service.max_connections_per_source;
-    options.connection_rate_per_source = service.connection_rate_per_source;
-    for (const auto& old : generation_.services) {
-        if (old->id != spec.id) continue;
-        spec.source_limits = old->source_limits;
-        spec.limits = old->limits;
-        spec.waiting_room = old->waiting_room;
-    }
-    if (!spec.limits) spec.limits = std::make_shared<ServiceLimits>(on_room_);
-    if (!spec.waiting_room) spec.waiting_room = std::make_shared<WaitingRoom>();
-    draft.service_limits.emplace_back(
-        spec.limits, ServiceLimits::Options{service.max_connections, service.connection_rate});
-    const bool limited =
-        options.max_connections_per_source != 0 || !options.connection_rate_per_source.unlimited();
-    if (!spec.source_limits && !limited) return;
-    if (!spec.source_limits) spec.source_limits = std::make_shared<SourceLimits>(options);
-    draft.source_limits.emplace_back(spec.source_limits, options);
-}
-
-void Roster::draft_backends(Draft& draft, const ServiceConfig& service, ServiceSpec& spec) const {
-    const auto is_taken = [&](const Backend* backend) {
-        return std::ranges::any_of(
-            draft.backends, [&](const auto& entry) { return entry.backend.get() == backend; });
-    };
-    // Of backends that have gone but for their sessions, too.
-    const auto is_index_used = [&](std::size_t index) {
-        return std::ranges::any_of(backends_,
-                                   [&](const Known& known) {
-                                       return known.service == spec.id &&
-                                              known.backend->index() == index;
-                                   }) ||
-               std::ranges::any_of(draft.backends, [&](const auto& entry) {
-                   return entry.service == spec.id && entry.backend->index() == index;
-               });
-    };
-    std::size_t free_index = 0;
-    for (const BackendConfig& config : service.backends) {
-        const auto known = std::ranges::find_if(backends_, [&](const Known& candidate) {
-            return candidate.service == spec.id && candidate.backend->name() == config.name &&
-                   candidate.backend->address() == config.address &&
-                   !is_taken(candidate.backend.get());
-        });
-        std::shared_ptr<Backend> backend;
-        if (known != backends_.end()) {
-            backend = known->backend;
-            if (known->removed) draft.returned_backends.push_back(backend);
-        } else {
-            while (is_index_used(free_index)) ++free_index;
-            backend =
-                std::make_shared<Backend>(free_index, config.name, config.address, config.weight);
-        }
-        if (config.weight > 0) (config.backup ? spec.backups : spec.primaries).push_back(backend);
-        spec.index_end = std::max(spec.index_end, backend->index() + 1);
-        draft.backends.push_back(
-            {spec.id, std::move(backend), config.weight, config.max_connections});
+void Roster::make_balancers(Draft& draft, std::size_t workers) {
+    for (const Draft::WantsBalancers& wants : draft.want_balancers_) {
+        wants.spec->custom_balancers =
+            make_custom_balancers(draft.config().services[wants.service], workers);
     }
 }
 
-void Roster::draft_frontends(Draft& draft, const ServiceConfig& service, std::uint32_t id) const {
-    const auto is_taken = [&](std::uint32_t socket) {
-        return std::ranges::find(draft.generation.frontends, socket, &FrontendSpec::socket) !=
-               draft.generation.frontends.end();
-    };
-    for (const Address& address : service.listen) {
-        FrontendSpec spec;
-        spec.service = id;
-        spec.options = listen_options(service);
-        for (std::size_t i = 0; i < configured_.size() && spec.id == 0; ++i) {
-            const FrontendSpec& old = generation_.frontends[i];
-            if (configured_[i] != address || is_taken(old.socket)) continue;
-            spec.socket = old.socket;
-            spec.address = old.address;
-            spec.id = old.service == id ? old.id : draft.next_id++;
-        }
-        if (spec.id == 0) {
-            spec.id = draft.next_id++;
-            spec.socket = draft.next_id++;
-            spec.address = address;
-            draft.new_sockets.push_back({address, draft.generation.frontends.size()});
-        }
-        draft.generation.frontends.push_back(std::move(spec));
+void Roster::commit(Draft& draft) {
+    assert(is_current(draft));
+    for (const auto& [limits, options] : draft.source_limits_) limits->set_options(options);
+    for (const auto& [limits, options] : draft.service_limits_) limits->set_options(options);
+    for (Draft::Change& change : draft.changes_) {
+        change.backend->set_name(std::move(change.name));
+        change.backend->set_weight(change.weight);
+        change.backend->set_max_connections(change.max_connections);
     }
-}
-
-void Roster::find_removed(Draft& draft) const {
-    for (const FrontendSpec& old : generation_.frontends) {
-        if (std::ranges::find(draft.generation.frontends, old.id, &FrontendSpec::id) !=
-            draft.generation.frontends.end())
-            continue;
-        const ServiceConfig& service = config_of(old.service);
-        draft.removed_frontends.push_back({old, service.on_remove, service.drain_timeout});
-    }
-    for (const Known& known : backends_) {
-        const bool stays = std::ranges::any_of(
-            draft.backends, [&](const auto& entry) { return entry.backend == known.backend; });
-        if (stays || known.removed) continue;
-        const ServiceConfig& service = config_of(known.service);
-        draft.removed_backends.push_back({known.backend, service.on_remove, service.drain_timeout});
-    }
-}
-
-void Roster::commit(const Draft& draft) {
-    for (const auto& [limits, options] : draft.source_limits) limits->set_options(options);
-    for (const auto& [limits, options] : draft.service_limits) limits->set_options(options);
-    std::vector<Known> backends;
-    for (const auto& entry : draft.backends) {
-        entry.backend->set_weight(entry.weight);
-        entry.backend->set_max_connections(entry.max_connections);
-        const auto spec = std::ranges::find(draft.generation.services, entry.service,
-                                            [](const auto& service) { return service->id; });
-        backends.push_back({entry.service, (*spec)->config->name, entry.backend, false});
-    }
-    const std::size_t stay = backends.size();
-    for (Known& known : backends_) {
-        const bool stays =
-            std::any_of(backends.begin(), backends.begin() + static_cast<std::ptrdiff_t>(stay),
-                        [&](const Known& other) { return other.backend == known.backend; });
-        if (stays) continue;
-        // One that was removed a configuration ago is picked by nobody any more.
-        if (known.removed && known.backend->sessions() == 0) continue;
-        known.removed = true;
-        backends.push_back(std::move(known));
-    }
-    backends_ = std::move(backends);
-    configured_.clear();
-    for (const ServiceConfig& service : draft.config.services)
-        configured_.insert(configured_.end(), service.listen.begin(), service.listen.end());
-    config_ = draft.config;
-    generation_ = draft.generation;
-    next_id_ = draft.next_id;
+    // One that was removed a configuration ago is picked by nobody any more. They are the last ones.
+    std::vector<Known>& backends = draft.state_->backends;
+    const auto first_removed = std::ranges::find_if(
+        backends.rbegin(), backends.rend(), [](const Known& known) { return !known.removed; });
+    backends.erase(std::remove_if(first_removed.base(), backends.end(),
+                                  [](const Known& known) {
+                                      return known.removed_before &&
+                                             known.member.backend->sessions() == 0;
+                                  }),
+                   backends.end());
+    const std::lock_guard lock{changing_state_};
+    draft.base_ = std::exchange(state_, draft.state_);
 }
 
 std::vector<BackendStatus> Roster::backends() const {
+    const std::shared_ptr<const State> now = state();
     std::vector<BackendStatus> all;
-    for (const Known& known : backends_) {
-        const Backend& backend = *known.backend;
+    all.reserve(now->backends.size());
+    for (const Known& known : now->backends) {
+        const Backend& backend = *known.member.backend;
         if (known.removed && backend.sessions() == 0) continue;
-        all.push_back({known.service_name, backend.name(), backend.address(), backend.weight(),
-                       backend.sessions(), backend.attempts(), backend.failures(), known.removed,
-                       backend.wanted(), backend.down(), backend.ejected()});
+        all.push_back({known.member.service->name, backend.name(), backend.address(),
+                       backend.weight(), backend.sessions(), backend.attempts(), backend.failures(),
+                       known.removed, backend.wanted(), backend.down(), backend.ejected()});
     }
     return all;
 }
 
 std::vector<ServiceBackend> Roster::members() const {
     std::vector<ServiceBackend> all;
-    for (std::size_t i = 0; i < config_.services.size(); ++i) {
-        const auto service = std::make_shared<const ServiceConfig>(config_.services[i]);
-        for (const Known& known : backends_) {
-            if (!known.removed && known.service == generation_.services[i]->id)
-                all.push_back({known.backend, service});
-        }
+    all.reserve(state_->backends.size());
+    for (const Known& known : state_->backends) {
+        if (!known.removed) all.push_back(known.member);
     }
     return all;
 }
 
 std::vector<ServiceBackend> Roster::members(std::string_view service, std::string_view name) const {
-    std::vector<ServiceBackend> found = members();
-    std::erase_if(found, [&](const ServiceBackend& member) {
-        return member.service->name != service ||
-               (member.backend->name() != name && member.backend->address().to_string() != name);
-    });
-    return found;
-}
-
-std::uint32_t Roster::service_id(const std::string& name) const noexcept {
-    for (const auto& spec : generation_.services) {
-        if (spec->config->name == name) return spec->id;
+    std::vector<ServiceBackend> found;
+    for (const Known& known : state_->backends) {
+        const auto& [backend, config] = known.member;
+        if (known.removed || config->name != service) continue;
+        if (backend->name() == name || backend->address().to_string() == name)
+            found.push_back(known.member);
     }
-    return 0;
-}
-
-// The services of configuration and generation are in the same order.
-const ServiceConfig& Roster::config_of(std::uint32_t service) const noexcept {
-    std::size_t i = 0;
-    while (generation_.services[i]->id != service) ++i;
-    return config_.services[i];
+    return found;
 }
 
 }  // namespace eplb

@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -17,12 +19,16 @@ namespace eplb {
 /// Who is who in a proxy, over changes of its configuration: gives services, frontends, sockets and
 /// backends their identities, and says what a new configuration makes of what there is.
 ///
-///   service    its name
+///   service    its name, its listeners, its backends: see match_services()
 ///   socket     its address, as configured
 ///   frontend   its service and its socket
-///   backend    its service, its name and its address
+///   backend    its service, and its address, and its name where that tells several apart
 ///
-/// Belongs to one thread. Opens nothing.
+/// What there is never changes, but is followed by something else: so a draft, which takes time in
+/// proportion to the configuration, can be made on any thread, and going over to it is cheap. A service
+/// of which nothing changes is handed on as it is, by its pointer.
+///
+/// Belongs to one thread, but for what says otherwise. Opens nothing.
 class Roster {
 public:
     struct NewSocket {
@@ -39,11 +45,35 @@ public:
         OnRemove policy = OnRemove::drain;
         Duration drain_timeout{0};
     };
-    /// What a configuration will make of what there is.
-    struct Draft {
+
+    /// A backend of the configuration, or one that was and still has sessions.
+    struct Known {
+        std::uint32_t service = 0;  ///< its id
+        ServiceBackend member;
+        bool removed = false;
+        bool removed_before = false;  ///< before the configuration that this is known of, too
+    };
+    /// All there is, by one configuration.
+    struct State {
         Config config;
-        Generation generation;
-        /// To be opened before commit(), and their addresses written into the generation.
+        Generation generation;            ///< services in the order of `config`
+        std::vector<Address> configured;  ///< of the generation's frontends, in their order
+        /// In the order of `config`, and then those that were removed.
+        std::vector<Known> backends;
+        std::uint32_t next_id = 1;
+    };
+
+    /// What a configuration will make of what there is.
+    class Draft {
+    public:
+        [[nodiscard]] const Config& config() const noexcept { return state_->config; }
+        [[nodiscard]] const Generation& generation() const noexcept { return state_->generation; }
+        /// Where the kernel put what was opened.
+        void set_address(const NewSocket& opened, Address address) {
+            state_->generation.frontends[opened.frontend].address = std::move(address);
+        }
+
+        /// To be opened before commit(), and their addresses set.
         std::vector<NewSocket> new_sockets;
         std::vector<RemovedFrontend> removed_frontends;
         std::vector<RemovedBackend> removed_backends;
@@ -51,31 +81,48 @@ public:
 
     private:
         friend class Roster;
-        struct Entry {
-            std::uint32_t service;
+        struct Change {  // of a backend
             std::shared_ptr<Backend> backend;
+            std::string name;
             std::uint32_t weight;
             std::uint32_t max_connections;
         };
-        std::vector<Entry> backends;
-        std::vector<std::pair<std::shared_ptr<SourceLimits>, SourceLimits::Options>> source_limits;
+        struct WantsBalancers {
+            std::shared_ptr<ServiceSpec> spec;
+            std::size_t service;  // its place in the configuration
+        };
+
+        std::shared_ptr<const State>
+            base_;  // what it was made of; once committed, what it replaced
+        std::shared_ptr<State> state_;
+        std::vector<Change> changes_;
+        std::vector<WantsBalancers> want_balancers_;
+        std::vector<std::pair<std::shared_ptr<SourceLimits>, SourceLimits::Options>> source_limits_;
         std::vector<std::pair<std::shared_ptr<ServiceLimits>, ServiceLimits::Options>>
-            service_limits;
-        std::uint32_t next_id = 0;
+            service_limits_;
     };
 
     /// `on_room` is what the ServiceLimits of the roster's services is to call.
     explicit Roster(std::function<void(std::size_t worker)> on_room = {})
         : on_room_{std::move(on_room)} {}
 
-    /// For so many workers. Throws std::invalid_argument for a configuration that makes no sense, and
-    /// whatever its make_balancer throws.
-    [[nodiscard]] Draft draft(const Config& config, std::size_t workers = 1) const;
-    /// From now on it is so. Backends that were removed are kept until they have no session.
-    void commit(const Draft& draft);
+    /// Throws std::invalid_argument for a configuration that makes no sense. Makes no balancers. Any
+    /// thread.
+    [[nodiscard]] Draft draft(Config config) const;
+    /// Whether it was drafted from what there is now. If not, it has to be drafted anew.
+    [[nodiscard]] bool is_current(const Draft& draft) const noexcept {
+        return draft.base_ == state_;
+    }
+    /// Calls each make_balancer, for so many workers; throws what it throws, and
+    /// std::invalid_argument when it makes none. Before commit().
+    static void make_balancers(Draft& draft, std::size_t workers);
+    /// From now on it is so; `draft` is current. Backends that were removed are kept until they have
+    /// no session. What there was before goes with the draft.
+    void commit(Draft& draft);
 
-    [[nodiscard]] const Config& config() const noexcept { return config_; }
-    [[nodiscard]] const Generation& generation() const noexcept { return generation_; }
+    [[nodiscard]] const Config& config() const noexcept { return state_->config; }
+    [[nodiscard]] const Generation& generation() const noexcept { return state_->generation; }
+    /// Any thread.
     [[nodiscard]] std::vector<BackendStatus> backends() const;
     [[nodiscard]] std::vector<ServiceBackend> members() const;
     /// Of that service, those with that name or address.
@@ -83,27 +130,16 @@ public:
                                                       std::string_view name) const;
 
 private:
-    // A backend of the configuration, or one that was and still has sessions.
-    struct Known {
-        std::uint32_t service;
-        std::string service_name;
-        std::shared_ptr<Backend> backend;
-        bool removed = false;
-    };
+    class Drafter;
 
-    [[nodiscard]] std::uint32_t service_id(const std::string& name) const noexcept;
-    void draft_backends(Draft& draft, const ServiceConfig& service, ServiceSpec& spec) const;
-    void draft_frontends(Draft& draft, const ServiceConfig& service, std::uint32_t id) const;
-    void draft_limits(Draft& draft, const ServiceConfig& service, ServiceSpec& spec) const;
-    void find_removed(Draft& draft) const;
-    [[nodiscard]] const ServiceConfig& config_of(std::uint32_t service) const noexcept;
+    [[nodiscard]] std::shared_ptr<const State> state() const {
+        const std::lock_guard lock{changing_state_};
+        return state_;
+    }
 
     std::function<void(std::size_t)> on_room_;
-    Config config_;
-    Generation generation_;
-    std::vector<Address> configured_;  // of the generation's frontends, in their order
-    std::vector<Known> backends_;
-    std::uint32_t next_id_ = 1;
+    mutable std::mutex changing_state_;  // held for no longer than a pointer takes
+    std::shared_ptr<const State> state_ = std::make_shared<const State>();
 };
 
 }  // namespace eplb

@@ -1,5 +1,6 @@
 #include "proxy/service.hpp"
 
+#include "proxy/balance_table.hpp"
 #include "proxy/session.hpp"
 
 #include <algorithm>
@@ -83,13 +84,19 @@ void Service::make_balancers() {
 // At every change, because a weight may be another one.
 void Service::take_backends() {
     candidates_.prepare(spec_->index_end);
-    const auto take = [](Tier& tier, const std::vector<std::shared_ptr<Backend>>& backends) {
+    const auto take = [](Tier& tier, const std::vector<std::shared_ptr<Backend>>& backends,
+                         const std::shared_ptr<const BalanceTable>& table) {
         tier.backends.clear();
+        tier.backends.reserve(backends.size());
         for (const auto& backend : backends) tier.backends.push_back(backend.get());
-        tier.balancer->prepare(tier.backends);
+        if (table != nullptr) {
+            static_cast<TableBalancer&>(*tier.balancer).use(table);
+        } else {
+            tier.balancer->prepare(tier.backends);
+        }
     };
-    take(primaries_, spec_->primaries);
-    take(backups_, spec_->backups);
+    take(primaries_, spec_->primaries, spec_->primaries_table);
+    take(backups_, spec_->backups, spec_->backups_table);
 }
 
 const Address* Service::next_source(int family) noexcept {

@@ -17,6 +17,8 @@
 
 namespace eplb {
 
+class BalanceTable;
+
 /// The ports that the kernel chooses local ones from, ip_local_port_range in ip(7).
 struct EphemeralPorts {
     std::uint16_t first = 0;
@@ -26,6 +28,8 @@ struct EphemeralPorts {
     [[nodiscard]] bool contains(std::uint16_t port) const noexcept {
         return port >= first && port <= last;
     }
+
+    friend bool operator==(const EphemeralPorts& a, const EphemeralPorts& b) noexcept = default;
 };
 
 /// Who may connect, and who may say for whom.
@@ -66,6 +70,9 @@ struct ServiceSpec {
     /// Those with a weight; `backups` only get clients when there is nobody else.
     std::vector<std::shared_ptr<Backend>> primaries;
     std::vector<std::shared_ptr<Backend>> backups;
+    /// Where the balance goes by such: built once, for all workers.
+    std::shared_ptr<const BalanceTable> primaries_table;
+    std::shared_ptr<const BalanceTable> backups_table;
     /// Every Backend::index() is below.
     std::size_t index_end = 0;
     EphemeralPorts ephemeral_ports;
@@ -85,6 +92,8 @@ struct FrontendSpec {
     std::uint32_t socket = 0;   ///< the id of what is listened on: survives a change of service
     Address address;
     ListenOptions options;
+    /// Nothing about it, nor about its service, is another than in the generation before.
+    bool as_before = false;
 };
 
 /// All that workers work by.

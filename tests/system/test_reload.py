@@ -61,6 +61,37 @@ def test_new_clients_go_by_the_new_file_and_old_sessions_go_on(lab, workers):
     assert eplb.reload()[-1] == "reloaded: nothing has changed"
 
 
+@pytest.mark.quick
+@WORKERS
+def test_who_is_only_called_otherwise_keeps_its_sessions(lab, workers):
+    a, b, first, second = lab.greeter("a"), lab.greeter("b"), lab.reserve(), lab.reserve()
+    unnamed = service([first], [a], 'on_remove = "close"').replace('name = "db"\n', "")
+    eplb = lab.configured(unnamed, "-w", workers, listen=[first])
+    client = lab.client(eplb)
+    assert read_exactly(client, 1) == b"a"
+    steps = [
+        (
+            unnamed.replace(f'["{first}"]', f'["{second}", "{first}"]'),
+            [f"~ service {first} renamed {second}", f"+ listener {second}"],
+        ),
+        (service([second, first], [a], 'on_remove = "close"'), [f"~ service {second} renamed db"]),
+        (
+            service([first], [(a, 'name = "one"'), b], 'on_remove = "close"', name="mysql"),
+            ["~ service db renamed mysql", f"~ service mysql: backend {a.address} renamed one", f"+ backend {b.address} weight 1"],
+        ),
+    ]
+    for text, lines in steps:
+        told = eplb.reload(text)
+        assert told[-1] == "reloaded"
+        assert set(lines) <= {line.removeprefix("reload: ") for line in told}
+        assert not [line for line in told if line.startswith(("reload: - backend", "reload: !"))]
+        client.sendall(b"still there")
+        assert read_exactly(client, 11) == b"still there"
+    told = eplb.reload(service([first], [b], 'on_remove = "close"', name="mysql"))
+    assert told[-2:] == ["reload: ! 1 session will be reset at once", "reloaded"]
+    assert ends_with_reset(client)
+
+
 @WORKERS
 def test_listeners_come_and_go_and_change_their_service(lab, workers):
     a, b = lab.greeter("a"), lab.greeter("b")

@@ -8,10 +8,12 @@
 #include "support/proxy_fixture.hpp"
 
 #include <atomic>
+#include <cstdint>
 #include <deque>
 #include <fmt/format.h>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -641,4 +643,138 @@ TEST_CASE("proxy: a make_balancer that fails is an error of the configuration, a
         f.proxy.reset();
     }
     CHECK(descriptors.leaked() == 0);
+}
+
+// --- prepared on another thread
+
+TEST_CASE("proxy: another thread prepares what is gone over to, while sessions go on",
+          "[proxy][proxy_embedded]") {
+    Fixture f;
+    Config config = f.config();
+    const std::size_t workers = GENERATE(1U, 3U);
+    config.workers = workers;
+    config.services[0].balance = eplb::Balance::source_hash;
+    f.start(config);
+    Peer& client = f.connect();
+    client.send("ping");
+    REQUIRE(f.loop.until([&] { return client.received() == "ping"; }));
+    // Several at a time, of what there is and of what is just being replaced.
+    for (std::uint32_t round = 1; round <= 5; ++round) {
+        std::optional<eplb::PreparedConfig> prepared;
+        std::atomic<bool> ready = false;
+        std::thread one{[&] {
+            Config changed = config;
+            changed.services[0].backends[1].name = fmt::format("b{}", round);
+            changed.services[0].backends[1].weight = round;
+            prepared = f.proxy->prepare(changed);
+            ready = true;
+        }};
+        std::thread other{[&] {
+            for (int i = 0; i < 5; ++i) {
+                static_cast<void>(f.proxy->prepare(config));
+                CHECK(f.proxy->backends().size() == 2);
+            }
+        }};
+        const bool came = f.loop.until([&] { return ready.load(); });
+        one.join();
+        REQUIRE(came);
+        bool applied = false;
+        f.proxy->apply(*prepared, [&] { applied = true; });
+        CHECK(f.proxy->config().services[0].backends[1].weight == round);
+        CHECK(f.loop.until([&] { return applied; }));
+        other.join();
+        std::thread{[&] { prepared.reset(); }}.join();  // with what it replaced
+        CHECK(f.proxy->backends().at(1).name == fmt::format("b{}", round));
+        CHECK(f.proxy->backends()[1].weight == round);
+        client.send("ping");
+        REQUIRE(f.loop.until([&] { return client.received().size() == 4 + 4 * round; }));
+    }
+}
+
+TEST_CASE("proxy: what was prepared is made anew if another configuration was quicker",
+          "[proxy][proxy_embedded]") {
+    Fixture f;
+    f.start(f.config());
+    Config other = f.config();
+    other.services[0].backends.pop_back();
+    const eplb::PreparedConfig prepared = f.proxy->prepare(other);
+    CHECK(prepared.config().services[0].backends.size() == 1);
+    const auto apply = [&](const auto& what) {
+        bool applied = false;
+        f.proxy->apply(what, [&] { applied = true; });
+        REQUIRE(f.loop.until([&] { return applied; }));
+    };
+    Config quicker = f.config();
+    quicker.services[0].backends[0].weight = 7;
+    apply(quicker);
+    CHECK(f.proxy->backends().size() == 2);
+    apply(prepared);
+    CHECK(f.proxy->backends().size() == 1);
+    apply(f.config());
+    CHECK(f.proxy->backends().size() == 2);
+    apply(prepared);  // once more
+    CHECK(f.proxy->backends().size() == 1);
+    f.connect_through();
+}
+
+TEST_CASE("proxy: to prepare changes nothing, opens nothing, and makes no balancer",
+          "[proxy][proxy_embedded]") {
+    Fixture f;
+    f.start(f.config());
+    const eplb::test::DescriptorCheck descriptors;
+    Config config = f.config();
+    config.services[0].listen.push_back(any_port);
+    config.services[0].backends[0].name = "another";
+    int made = 0;
+    config.services[0].make_balancer = [&] {
+        ++made;
+        return eplb::make_balancer(eplb::Balance::first, 1);
+    };
+    {
+        const eplb::PreparedConfig prepared = f.proxy->prepare(config);
+        CHECK(descriptors.leaked() == 0);
+        CHECK(made == 0);
+        CHECK(f.proxy->config().services[0].listen.size() == 1);
+        CHECK(f.proxy->backends().at(0).name != "another");
+        f.proxy->apply(prepared);
+        CHECK(made == 2);
+        CHECK(f.proxy->backends().at(0).name == "another");
+    }
+    config.services[0].backends.clear();
+    CHECK_THROWS_AS(f.proxy->prepare(config), std::invalid_argument);
+    CHECK(f.proxy->listen_addresses().size() == 2);
+}
+
+TEST_CASE("proxy: a service and a backend that are called otherwise keep sessions and counts",
+          "[proxy][proxy_embedded]") {
+    Fixture f;
+    Config config = f.config();
+    config.workers = GENERATE(1U, 2U);
+    config.services[0].on_remove = eplb::OnRemove::close;
+    f.start(config);
+    Peer& client = f.connect();
+    client.send("ping");
+    REQUIRE(f.loop.until([&] { return client.received() == "ping"; }));
+    f.proxy->set_backend("default", f.backends[1]->address().to_string(),
+                         Backend::Wanted::maintenance);
+    config.services[0].name = "db";
+    config.services[0].listen.insert(config.services[0].listen.begin(), any_port);
+    config.services[0].backends[0].name = "one";
+    config.services[0].backends[1].name = "two";
+    std::swap(config.services[0].backends[0], config.services[0].backends[1]);
+    bool applied = false;
+    f.proxy->apply(config, [&] { applied = true; });
+    REQUIRE(f.loop.until([&] { return applied; }));
+    REQUIRE(f.loop.settle());
+    client.send("ping");
+    REQUIRE(f.loop.until([&] { return client.received() == "pingping"; }));
+    const std::vector<eplb::BackendStatus> told = f.proxy->backends();
+    REQUIRE(told.size() == 2);
+    CHECK(told[0].service == "db");
+    CHECK(told[0].name == "two");
+    CHECK(told[0].wanted == Backend::Wanted::maintenance);
+    CHECK(told[1].name == "one");
+    CHECK(told[1].active == 1);
+    CHECK(told[1].attempts == 1);
+    CHECK(f.proxy->set_backend("db", "two", Backend::Wanted::up) == 1);
 }

@@ -149,18 +149,24 @@ TEST_CASE("reload plan: a backend that goes is told with its sessions and what b
     const auto gone = [&](std::string_view more, std::vector<BackendStatus> told) {
         const Lines all = lines(service("mysql", "\":5555\"", more) + db1 + db2,
                                 service("mysql", "\":5555\"", more) + db1, told);
-        REQUIRE(all.size() == 2);
+        REQUIRE(all.size() >= 2);
         CHECK(all[0] == kept);
-        return all[1];
+        return Lines{all.begin() + 1, all.end()};
     };
-    CHECK(gone("", backends) == "- backend db2 (312 sessions: drain 30s)");
-    CHECK(gone("drain_timeout = \"5m\"", backends) == "- backend db2 (312 sessions: drain 5m)");
-    CHECK(gone("drain_timeout = \"off\"", backends) == "- backend db2 (312 sessions: drain)");
-    CHECK(gone("on_remove = \"close\"", backends) == "- backend db2 (312 sessions: close)");
-    CHECK(gone("on_remove = \"keep\"", backends) == "- backend db2 (312 sessions: keep)");
-    CHECK(gone("", {}) == "- backend db2 (0 sessions: drain 30s)");
+    CHECK(gone("", backends) == Lines{"- backend db2 (312 sessions: drain 30s)",
+                                      "! 312 sessions will be reset, unless over within 30s"});
+    CHECK(gone("drain_timeout = \"5m\"", backends) ==
+          Lines{"- backend db2 (312 sessions: drain 5m)",
+                "! 312 sessions will be reset, unless over within 5m"});
+    CHECK(gone("drain_timeout = \"off\"", backends) ==
+          Lines{"- backend db2 (312 sessions: drain)"});
+    CHECK(gone("on_remove = \"close\"", backends) ==
+          Lines{"- backend db2 (312 sessions: close)", "! 312 sessions will be reset at once"});
+    CHECK(gone("on_remove = \"keep\"", backends) == Lines{"- backend db2 (312 sessions: keep)"});
+    CHECK(gone("", {}) == Lines{"- backend db2 (0 sessions: drain 30s)"});
     CHECK(gone("", {status("mysql", "db2", "10.0.0.2:3306", 1)}) ==
-          "- backend db2 (1 session: drain 30s)");
+          Lines{"- backend db2 (1 session: drain 30s)",
+                "! 1 session will be reset, unless over within 30s"});
     // Sessions of others, and of one that was there before, are not its own.
     BackendStatus before = status("mysql", "db2", "10.0.0.2:3306", 9);
     before.removed = true;
@@ -168,7 +174,8 @@ TEST_CASE("reload plan: a backend that goes is told with its sessions and what b
                     status("mysql", "db3", "10.0.0.2:3306", 7),
                     status("mysql", "db2", "10.0.0.3:3306", 6),
                     status("mysql", "db2", "10.0.0.2:3306", 5)}) ==
-          "- backend db2 (5 sessions: drain 30s)");
+          Lines{"- backend db2 (5 sessions: drain 30s)",
+                "! 5 sessions will be reset, unless over within 30s"});
 }
 
 TEST_CASE("reload plan: what becomes of sessions is what the running configuration says",
@@ -187,13 +194,38 @@ TEST_CASE("reload plan: a backend that comes is told with its weight", "[control
           Lines{kept, "+ backend [::1]:1 weight 1", "+ backend unix:/x weight 0"});
 }
 
-TEST_CASE("reload plan: a backend with another address or another name is another one",
+TEST_CASE("reload plan: a backend with another address is another one, with another name it is not",
           "[control][reload_plan]") {
     CHECK(lines(mysql + db1, mysql + backend("10.0.0.9:3306", "name = \"db1\"")) ==
           Lines{kept, "- backend db1/10.0.0.1:3306 (0 sessions: drain 30s)",
                 "+ backend db1/10.0.0.9:3306 weight 1"});
     CHECK(lines(mysql + db1, mysql + backend("10.0.0.1:3306", "name = \"db9\"")) ==
-          Lines{kept, "- backend db1 (0 sessions: drain 30s)", "+ backend db9 weight 1"});
+          Lines{kept, "~ service mysql: backend db1 renamed db9"});
+    CHECK(lines(mysql + backend("10.0.0.1:3306"), mysql + db1 + "weight = 2\n",
+                {status("mysql", "", "10.0.0.1:3306", 7)}) ==
+          Lines{kept, "~ service mysql: backend 10.0.0.1:3306 renamed db1",
+                "~ service mysql: backend db1 weight 1 -> 2"});
+    // Names that were swapped.
+    CHECK(lines(mysql + db1 + db2, mysql + backend("10.0.0.2:3306", "name = \"db1\"") +
+                                       backend("10.0.0.1:3306", "name = \"db2\"")) ==
+          Lines{kept, "~ service mysql: backend db2/10.0.0.2:3306 renamed db1/10.0.0.2:3306",
+                "~ service mysql: backend db1/10.0.0.1:3306 renamed db2/10.0.0.1:3306"});
+}
+
+TEST_CASE("reload plan: sessions that will be reset are told in sum, by when",
+          "[control][reload_plan]") {
+    const std::string a = service("a", "\":1\"", "on_remove = \"close\"");
+    const std::string b = service("b", "\":2\"");
+    const ReloadPlan fewer =
+        plan(a + db1 + db2 + b + db1 + db2, a + db2,
+             {status("a", "db1", "10.0.0.1:3306", 3), status("a", "db2", "10.0.0.2:3306", 100),
+              status("b", "db1", "10.0.0.1:3306", 5), status("b", "db2", "10.0.0.2:3306", 7)});
+    CHECK(
+        fewer.lines ==
+        Lines{"- service b", "- listener [::]:2 of b", "- backend db1 of b (5 sessions: drain 30s)",
+              "- backend db2 of b (7 sessions: drain 30s)", "= listener [::]:1 of a (socket kept)",
+              "- backend db1 of a (3 sessions: close)", "! 3 sessions will be reset at once",
+              "! 12 sessions will be reset, unless over within 30s"});
 }
 
 TEST_CASE("reload plan: of two backends that are the same, one can come or go",
@@ -216,12 +248,19 @@ TEST_CASE("reload plan: listeners are kept, come and go", "[control][reload_plan
             .changes);
 }
 
-TEST_CASE("reload plan: a service that has no name is another one with another first listener",
+TEST_CASE("reload plan: a service that has no name is the one whose listener it has",
           "[control][reload_plan]") {
+    const std::string one = "[[service]]\nlisten = \":1\"\n" + db1;
+    CHECK(lines(one, "[[service]]\nlisten = [\":2\", \":1\"]\n" + db1) ==
+          Lines{"~ service :1 renamed :2", "+ listener [::]:2", "= listener [::]:1 (socket kept)"});
+    CHECK(lines(one, service("db", "\":1\"") + db1) ==
+          Lines{"~ service :1 renamed db", "= listener [::]:1 (socket kept)"});
+    // Without a common listener nothing says so.
     CHECK(lines("[[service]]\nlisten = \":1\"\n" + db1, "[[service]]\nlisten = \":2\"\n" + db1,
                 {status(":1", "db1", "10.0.0.1:3306", 2)}) ==
           Lines{"- service :1", "- listener [::]:1", "- backend db1 (2 sessions: drain 30s)",
-                "+ service :2", "+ listener [::]:2", "+ backend db1 weight 1"});
+                "+ service :2", "+ listener [::]:2", "+ backend db1 weight 1",
+                "! 2 sessions will be reset, unless over within 30s"});
 }
 
 TEST_CASE("reload plan: services come and go, with all that is theirs", "[control][reload_plan]") {
@@ -236,7 +275,8 @@ TEST_CASE("reload plan: services come and go, with all that is theirs", "[contro
                                   {status("redis", "large", "10.0.0.9:6379", 3)});
     CHECK(fewer.lines == Lines{"- service redis", "- listener [::]:6379 of redis",
                                "- backend large of redis (3 sessions: close)",
-                               "= listener [::]:5555 of mysql (socket kept)"});
+                               "= listener [::]:5555 of mysql (socket kept)",
+                               "! 3 sessions will be reset at once"});
     CHECK(fewer.changes);
 }
 
@@ -264,11 +304,33 @@ TEST_CASE("reload plan: a listener that goes to another service keeps its socket
                                "= listener [::]:2 of b (socket kept)",
                                "~ listener [::]:9 goes to service b (socket kept)"});
     CHECK(moved.changes);
-    // All of them, to a service that is new.
-    CHECK(lines(mysql + db1, service("mariadb", "\":5555\"") + db1) ==
-          Lines{"- service mysql", "- backend db1 (0 sessions: drain 30s)", "+ service mariadb",
-                "~ listener [::]:5555 goes to service mariadb (socket kept)",
-                "+ backend db1 weight 1"});
+    // All of them, to a service that was there before.
+    CHECK(lines(two("\":1\"", "\":2\""), service("b", "[\":2\", \":1\"]") + db1) ==
+          Lines{"- service a", "- backend db1 of a (0 sessions: drain 30s)",
+                "= listener [::]:2 of b (socket kept)",
+                "~ listener [::]:1 goes to service b (socket kept)"});
+}
+
+TEST_CASE("reload plan: a service that is called otherwise is renamed, with whatever else changes",
+          "[control][reload_plan]") {
+    const ReloadPlan renamed =
+        plan(mysql + db1, service("mariadb", "\":5555\"", "idle_timeout = \"5m\"") + db1 + db2,
+             {status("mysql", "db1", "10.0.0.1:3306", 9)});
+    CHECK(renamed.changes);
+    CHECK(renamed.lines == Lines{"~ service mysql renamed mariadb",
+                                 "~ service mariadb: idle_timeout \"off\" -> \"5m\"", kept,
+                                 "+ backend db2 weight 1"});
+    // Somebody else has its old name.
+    const std::string other = service("mysql", "\":6666\"");
+    CHECK(lines(mysql + db1, service("old", "\":5555\"") + db1 + other + db2) ==
+          Lines{"~ service mysql renamed old", "= listener [::]:5555 of old (socket kept)",
+                "+ service mysql", "+ listener [::]:6666 of mysql",
+                "+ backend db2 of mysql weight 1"});
+    // Names that were swapped.
+    CHECK(lines(mysql + db1 + service("b", "\":2\"") + db2,
+                service("b", "\":5555\"") + db1 + service("mysql", "\":2\"") + db2) ==
+          Lines{"~ service mysql renamed b", "= listener [::]:5555 of b (socket kept)",
+                "~ service b renamed mysql", "= listener [::]:2 of mysql (socket kept)"});
 }
 
 TEST_CASE("reload plan: a service that would be left without backends is named",

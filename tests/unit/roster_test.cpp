@@ -1,5 +1,6 @@
 #include "proxy/roster.hpp"
 
+#include "proxy/balance_table.hpp"
 #include "support/catch.hpp"
 
 #include <algorithm>
@@ -133,13 +134,13 @@ TEST_CASE("roster: a draft says all of a service, and is nothing until it is com
     config.send_proxy = SendProxy::v2;
     config.proxy_tlvs.crc32c = true;
     Roster roster;
-    const Roster::Draft draft = roster.draft(config_of({config}));
+    Roster::Draft draft = roster.draft(config_of({config}));
     CHECK(roster.backends().empty());
     CHECK(roster.generation().services.empty());
     CHECK(roster.config().services.empty());
 
-    REQUIRE(draft.generation.services.size() == 1);
-    const ServiceSpec& spec = *draft.generation.services[0];
+    REQUIRE(draft.generation().services.size() == 1);
+    const ServiceSpec& spec = *draft.generation().services[0];
     CHECK(spec.id != 0);
     CHECK(spec.config->name == "db");
     CHECK(spec.config->connect_timeout == 1s);
@@ -164,9 +165,9 @@ TEST_CASE("roster: a draft says all of a service, and is nothing until it is com
     CHECK(spec.primaries[0]->address() == a.address);
     CHECK(spec.primaries[0]->weight() == 1);
 
-    REQUIRE(draft.generation.frontends.size() == 2);
+    REQUIRE(draft.generation().frontends.size() == 2);
     for (std::size_t i = 0; i < 2; ++i) {
-        const FrontendSpec& frontend = draft.generation.frontends[i];
+        const FrontendSpec& frontend = draft.generation().frontends[i];
         CHECK(frontend.service == spec.id);
         CHECK(frontend.options.backlog == 7);
         CHECK(frontend.options.fast_open == 8);
@@ -185,7 +186,7 @@ TEST_CASE("roster: a draft says all of a service, and is nothing until it is com
     CHECK(draft.returned_backends.empty());
 
     roster.commit(draft);
-    CHECK(roster.generation().services == draft.generation.services);
+    CHECK(roster.generation().services == draft.generation().services);
     CHECK(roster.config().services.size() == 1);
     CHECK(told(roster) == Lines{"db a 1 0", "db z 0 0"});
 }
@@ -234,7 +235,7 @@ TEST_CASE("roster: what stays keeps its identity", "[proxy][roster]") {
     CHECK(told(roster) == Lines{"db b 1 0", "db c 1 0", "db a 1 0"});
 }
 
-TEST_CASE("roster: a backend is known by its service, its name and its address",
+TEST_CASE("roster: a backend is known by its service and its address, whatever it is called",
           "[proxy][roster]") {
     Roster roster;
     go_over(roster,
@@ -243,7 +244,8 @@ TEST_CASE("roster: a backend is known by its service, its name and its address",
     SECTION("another name") {
         go_over(roster, config_of({service("x", {"127.0.0.1:1"}, {backend("b", "10.0.0.1:1")}),
                                    service("y", {"127.0.0.1:2"}, {b})}));
-        CHECK(usable(roster, "x", "b") != first);
+        CHECK(usable(roster, "x", "b") == first);
+        CHECK(first->name() == "b");
     }
     SECTION("another address") {
         go_over(roster, config_of({service("x", {"127.0.0.1:1"}, {backend("a", "10.0.0.1:2")}),
@@ -284,11 +286,11 @@ TEST_CASE("roster: weights change when a draft is committed, and not before", "[
     heavier.weight = 7;
     BackendConfig idle = b;
     idle.weight = 0;
-    const Roster::Draft draft = roster.draft(one({heavier, idle}));
+    Roster::Draft draft = roster.draft(one({heavier, idle}));
     CHECK(first->weight() == 1);
     CHECK(second->weight() == 1);
-    REQUIRE(draft.generation.services.at(0)->primaries.size() == 1);
-    CHECK(draft.generation.services[0]->index_end == 2);
+    REQUIRE(draft.generation().services.at(0)->primaries.size() == 1);
+    CHECK(draft.generation().services[0]->index_end == 2);
     roster.commit(draft);
     CHECK(first->weight() == 7);
     CHECK(second->weight() == 0);
@@ -306,7 +308,8 @@ TEST_CASE("roster: a draft that is never committed leaves no trace", "[proxy][ro
         heavier.weight = 7;
         const Roster::Draft dropped = roster.draft(
             config_of({service("other", {"127.0.0.1:1", "127.0.0.1:2"}, {heavier, b})}));
-        CHECK(dropped.removed_backends.size() == 1);
+        CHECK(dropped.new_sockets.size() == 1);
+        CHECK(dropped.removed_backends.empty());
     }
     CHECK(roster.generation().services == services);
     CHECK(roster.generation().frontends.at(0).id == frontend);
@@ -402,7 +405,7 @@ TEST_CASE("roster: a backend that comes back is the one that it was", "[proxy][r
     go_over(roster, one({a}));
     BackendConfig heavier = b;
     heavier.weight = 5;
-    const Roster::Draft draft = roster.draft(one({a, heavier}));
+    Roster::Draft draft = roster.draft(one({a, heavier}));
     REQUIRE(draft.returned_backends.size() == 1);
     CHECK(draft.returned_backends[0] == old);
     CHECK(draft.removed_backends.empty());
@@ -532,8 +535,8 @@ TEST_CASE("roster: a listener with any port keeps the one that the kernel chose"
     Roster::Draft draft =
         roster.draft(config_of({service("x", {"127.0.0.1:0", "127.0.0.1:0"}, {a})}));
     REQUIRE(draft.new_sockets.size() == 2);
-    draft.generation.frontends[0].address = Address::parse("127.0.0.1:4001");
-    draft.generation.frontends[1].address = Address::parse("127.0.0.1:4002");
+    draft.set_address(draft.new_sockets[0], Address::parse("127.0.0.1:4001"));
+    draft.set_address(draft.new_sockets[1], Address::parse("127.0.0.1:4002"));
     roster.commit(draft);
     const auto before = roster.generation().frontends;
     CHECK(before[0].socket != before[1].socket);
@@ -670,4 +673,142 @@ TEST_CASE("roster: without services everything is removed", "[proxy][roster]") {
     CHECK(draft.removed_frontends.size() == 1);
     CHECK(roster.generation().services.empty());
     CHECK(roster.backends().empty());
+}
+
+TEST_CASE("roster: a service and a backend that are called otherwise are the same ones",
+          "[proxy][roster]") {
+    Roster roster;
+    go_over(roster,
+            config_of({service("127.0.0.1:1", {"127.0.0.1:1"}, {backend("", "10.0.0.1:1")})}));
+    const std::uint32_t id = spec_of(roster, "127.0.0.1:1").id;
+    const FrontendSpec frontend = roster.generation().frontends.at(0);
+    const std::shared_ptr<Backend> server = usable(roster, "127.0.0.1:1", "");
+    const Backend::Lease session{*server};
+    server->set_down(true);
+    const std::string& old_name = server->name();
+
+    const Roster::Draft draft =
+        go_over(roster, config_of({service("db", {"127.0.0.1:2", "127.0.0.1:1"},
+                                           {backend("a", "10.0.0.1:1", 3)})}));
+    CHECK(spec_of(roster, "db").id == id);
+    CHECK(roster.generation().frontends.at(1).id == frontend.id);
+    CHECK(roster.generation().frontends[1].socket == frontend.socket);
+    CHECK(usable(roster, "db", "a") == server);
+    CHECK(old_name.empty());  // whoever was told the name may still read it
+    CHECK(server->down());
+    CHECK(draft.removed_frontends.empty());
+    CHECK(draft.removed_backends.empty());
+    CHECK(told(roster) == Lines{"db a 3 1"});
+}
+
+TEST_CASE("roster: a name is another one when a draft is committed, and not before",
+          "[proxy][roster]") {
+    Roster roster;
+    go_over(roster, one({a}));
+    const std::shared_ptr<Backend> server = usable(roster, "db", "a");
+    Roster::Draft draft = roster.draft(one({backend("z", "10.0.0.1:1")}));
+    CHECK(server->name() == "a");
+    roster.commit(draft);
+    CHECK(server->name() == "z");
+}
+
+TEST_CASE("roster: a backend that was removed is told by the name that its service has now",
+          "[proxy][roster]") {
+    Roster roster;
+    go_over(roster, one({a, b}));
+    const Backend::Lease session{*usable(roster, "db", "b")};
+    go_over(roster, one({a}));
+    go_over(roster, config_of({service("mysql", {"127.0.0.1:1"}, {a})}));
+    CHECK(told(roster) == Lines{"mysql a 1 0", "mysql b 1 1 removed"});
+}
+
+TEST_CASE("roster: of what does not change, everything is handed on as it is", "[proxy][roster]") {
+    Roster roster;
+    Config config =
+        config_of({service("x", {"127.0.0.1:1"}, {a, b}), service("y", {"127.0.0.1:2"}, {b, c})});
+    config.services[0].balance = eplb::Balance::source_hash;
+    config.services[1].balance = eplb::Balance::consistent;
+    go_over(roster, config);
+    const Generation before = roster.generation();
+    CHECK_FALSE(before.frontends[0].as_before);
+
+    config.services[1].backends.push_back(a);
+    go_over(roster, config);
+    const Generation& after = roster.generation();
+    CHECK(after.services[0] == before.services[0]);
+    CHECK(after.services[1] != before.services[1]);
+    CHECK(after.frontends[0].as_before);
+    CHECK_FALSE(after.frontends[1].as_before);
+    CHECK(roster.members().size() == 5);
+
+    // In another order they are the same ones.
+    std::swap(config.services[0], config.services[1]);
+    const Generation earlier = roster.generation();
+    go_over(roster, config);
+    CHECK(roster.generation().services[0] == earlier.services[1]);
+    CHECK(roster.generation().services[1] == earlier.services[0]);
+}
+
+TEST_CASE("roster: tables of hashes are built by the draft, once for all workers",
+          "[proxy][roster]") {
+    Roster roster;
+    Config config = one({a, b});
+    config.services[0].balance = eplb::Balance::source_hash;
+    go_over(roster, config);
+    const ServiceSpec before = spec_of(roster, "db");
+    REQUIRE(before.primaries_table != nullptr);
+    CHECK(before.primaries_table->owners().size() == 2);
+    CHECK(before.backups_table->owners().empty());
+
+    // By the weights that will be.
+    config.services[0].backends[1].weight = 5;
+    Roster::Draft draft = roster.draft(config);
+    const eplb::BalanceTable& table = *draft.generation().services.at(0)->primaries_table;
+    CHECK(std::ranges::count(table.owners(), 5U, &eplb::Identity::weight) == 1);
+    CHECK(usable(roster, "db", "b")->weight() == 1);
+
+    config.services[0].balance = eplb::Balance::leastconn;
+    go_over(roster, config);
+    CHECK(spec_of(roster, "db").primaries_table == nullptr);
+    // A policy of a program's own has no table, whatever the other one would be.
+    config.services[0].balance = eplb::Balance::consistent;
+    config.services[0].make_balancer = [] { return eplb::make_balancer(eplb::Balance::first, 1); };
+    go_over(roster, config);
+    CHECK(spec_of(roster, "db").primaries_table == nullptr);
+}
+
+TEST_CASE("roster: a draft of what is not so any more is not current", "[proxy][roster]") {
+    Roster roster;
+    go_over(roster, one({a}));
+    Roster::Draft late = roster.draft(one({a, b}));
+    CHECK(roster.is_current(late));
+    go_over(roster, one({a, c}));
+    CHECK_FALSE(roster.is_current(late));
+    Roster::Draft again = roster.draft(late.config());
+    CHECK(roster.is_current(again));
+    roster.commit(again);
+    CHECK_FALSE(roster.is_current(again));
+    CHECK(told(roster) == Lines{"db a 1 0", "db b 1 0"});
+}
+
+TEST_CASE("roster: balancers are made when they are asked for, and not by a draft",
+          "[proxy][roster]") {
+    Roster roster;
+    int made = 0;
+    Config config = one({a});
+    config.services[0].make_balancer = [&] {
+        ++made;
+        return eplb::make_balancer(eplb::Balance::first, 1);
+    };
+    Roster::Draft draft = roster.draft(config);
+    CHECK(made == 0);
+    Roster::make_balancers(draft, 3);
+    CHECK(made == 6);
+    roster.commit(draft);
+    REQUIRE(spec_of(roster, "db").custom_balancers != nullptr);
+    CHECK(spec_of(roster, "db").custom_balancers->of_workers.size() == 3);
+    // They cannot be compared: they are another service's each time.
+    const auto before = roster.generation().services.at(0);
+    go_over(roster, config);
+    CHECK(roster.generation().services.at(0) != before);
 }
