@@ -1,7 +1,6 @@
 #include "control/reloader.hpp"
 
 #include "base/describe.hpp"
-#include "base/threads.hpp"
 #include "control/config_text.hpp"
 #include "eplb/reactor.hpp"
 
@@ -10,6 +9,7 @@
 #include <fmt/format.h>
 #include <ranges>
 #include <string_view>
+#include <unordered_map>
 #include <utility>
 
 namespace eplb::control {
@@ -23,15 +23,67 @@ std::string joined(const std::vector<std::string>& lines) {
 
 }  // namespace
 
+// What is to be gone over to, as far as it is known. Only one thread at a time has it.
 struct Reloader::Loaded {
+    Request request;
     ConfigSource source;
     LoadedConfig file;
-    ResolvedSettings wanted;
+    std::shared_ptr<ResolvedSettings> wanted = std::make_shared<ResolvedSettings>();
+    std::vector<std::string> names;  // of its backends
+    NameAnswers answers;
     std::string report;  // what the diagnostics say
     bool usable = false;
-    Outcome::Kind kind = Outcome::Kind::invalid;  // if it is not usable
+    Outcome outcome;
+    ReloadPlan plan;
+    std::optional<PreparedConfig> prepared;
     NewLog log;
 };
+
+namespace {
+
+// Nothing is taken from a service that waits for its names to answer, and goes on waiting.
+class Waiting {
+public:
+    Waiting(const ResolvedSettings& running, const ResolvedSettings& wanted,
+            const NameAnswers& answers)
+        : answers_{answers} {
+        for (const ServiceConfig& service : running.config.services)
+            running_.emplace(service.name, &service);
+        for (const Service& service : wanted.settings.services)
+            wanted_.emplace(service.values.config.name, &service);
+    }
+
+    [[nodiscard]] bool lacked_before(const std::string& service) const {
+        const auto before = running_.find(service);
+        if (before == running_.end() ||
+            std::ranges::any_of(before->second->backends,
+                                [](const BackendConfig& b) { return b.weight > 0; }))
+            return false;
+        const auto waits = [&](const Section<BackendValues>& backend) {
+            const auto answer = answers_.find(backend.values.address.text);
+            return backend.values.weight > 0 && answer != answers_.end() &&
+                   answer->second.status != NameAnswer::Status::good;
+        };
+        const auto wanted = wanted_.find(service);
+        return wanted != wanted_.end() && std::ranges::any_of(wanted->second->backends, waits);
+    }
+
+private:
+    const NameAnswers& answers_;
+    std::unordered_map<std::string_view, const ServiceConfig*> running_;
+    std::unordered_map<std::string_view, const Service*> wanted_;
+};
+
+// Those that are to be asked for.
+std::vector<std::string> names_of(const Settings& settings) {
+    std::vector<std::string> names = backend_addresses(settings);
+    std::erase_if(names, [](const std::string& address) {
+        return !NameQuestion::parse(address).has_value();
+    });
+    return names;
+}
+
+}  // namespace
 
 Reloader::Reloader(Reactor& reactor, Proxy& proxy, ProxyObserver& observer, ConfigSource source,
                    ResolvedSettings running, std::unique_ptr<Names> names, Hooks hooks)
@@ -39,14 +91,11 @@ Reloader::Reloader(Reactor& reactor, Proxy& proxy, ProxyObserver& observer, Conf
       proxy_{proxy},
       observer_{observer},
       source_{std::move(source)},
-      running_{std::move(running)},
+      running_{std::make_shared<const ResolvedSettings>(std::move(running))},
+      running_names_{names_of(running_->settings)},
       hooks_{std::move(hooks)},
       names_{std::move(names)} {
     keep_names();
-}
-
-Reloader::~Reloader() {
-    if (reading_.joinable()) reading_.join();
 }
 
 void Reloader::request(Request request, Done done) {
@@ -67,35 +116,52 @@ void Reloader::begin_next() {
     read_file();
 }
 
-void Reloader::read_file() {
-    if (reading_.joinable()) reading_.join();
-    const Request& request = pending_.front().request;
-    auto loaded = std::make_shared<Loaded>();
-    loaded->source = source_;
-    loaded->source.may_lack_backends = true;  // the plan judges that
-    if (request.file) loaded->source.file = request.file;
-    auto read = [this, request, loaded, alive = std::weak_ptr<bool>{alive_}] {
-        try {
-            LoadedConfig& file = loaded->file;
-            file = load_config(loaded->source);
-            if (!file.diagnostics.has_errors())
-                loaded->wanted.config = resolve(file.settings, file.diagnostics);
-            loaded->report = file.report(loaded->source);
-            loaded->usable =
-                !file.diagnostics.has_errors() && !(request.strict && !file.diagnostics.empty());
-            loaded->wanted.settings = file.settings;
-            if (loaded->usable && !request.dry_run) prepare_log(*loaded);
-        } catch (const std::exception& error) {
-            loaded->report = fmt::format("{}\n", describe(error));
-            loaded->usable = false;
-        }
-        reactor_.post([this, loaded, alive] {
-            if (!alive.expired()) on_loaded(loaded);
+// Has the other thread do it, and goes on with `then`.
+void Reloader::work(std::function<void(Loaded&)> what, void (Reloader::*then)(Loaded&)) {
+    background_.run(
+        [this, loaded = current_, what = std::move(what), then, alive = std::weak_ptr{alive_}] {
+            try {
+                what(*loaded);
+            } catch (const std::exception& error) {
+                loaded->usable = false;
+                loaded->outcome = {Outcome::Kind::failed, fmt::format("{}\n", describe(error))};
+            }
+            reactor_.post([this, then, alive] {
+                if (alive.expired()) return;
+                working_ = false;
+                (this->*then)(*current_);
+            });
         });
+    working_ = true;
+}
+
+void Reloader::read_file() {
+    const Request& request = pending_.front().request;
+    current_ = std::make_shared<Loaded>();
+    current_->request = request;
+    current_->source = source_;
+    current_->source.may_lack_backends = true;  // the plan judges that
+    if (request.file) current_->source.file = request.file;
+    const auto read = [this](Loaded& now) {
+        LoadedConfig& file = now.file;
+        now.outcome.kind = Outcome::Kind::invalid;
+        try {
+            file = load_config(now.source);
+            if (!file.diagnostics.has_errors())
+                now.wanted->config = resolve(file.settings, file.diagnostics);
+            now.outcome.report = file.report(now.source);
+            now.usable = !file.diagnostics.has_errors() &&
+                         !(now.request.strict && !file.diagnostics.empty());
+            now.wanted->settings = file.settings;
+            if (now.usable) now.names = names_of(now.wanted->settings);
+            if (now.usable && !now.request.dry_run) prepare_log(now);
+        } catch (const std::exception& error) {
+            now.outcome.report = fmt::format("{}\n", describe(error));
+            now.usable = false;
+        }
     };
     try {
-        reading_ = start_without_signals(std::move(read));
-        reading_now_ = true;
+        work(read, &Reloader::on_loaded);
     } catch (const std::exception& error) {
         finish({Outcome::Kind::failed, fmt::format("cannot start a thread: {}\n", error.what())});
     }
@@ -104,25 +170,23 @@ void Reloader::read_file() {
 void Reloader::prepare_log(Loaded& loaded) const {
     if (!hooks_.prepare_log) return;
     try {
-        loaded.log = hooks_.prepare_log(loaded.wanted.settings.log.values);
+        loaded.log = hooks_.prepare_log(loaded.wanted->settings.log.values);
     } catch (const std::exception& error) {
-        loaded.kind = Outcome::Kind::failed;
-        loaded.report += fmt::format("{}\n", describe(error));
+        loaded.outcome.kind = Outcome::Kind::failed;
+        loaded.outcome.report += fmt::format("{}\n", describe(error));
         loaded.usable = false;
     }
 }
 
 // Other servers may be asked from now on, or the system has others: so the names of every
 // configuration are its own, which take over what is known.
-void Reloader::on_loaded(const std::shared_ptr<Loaded>& loaded) {
-    reading_now_ = false;
-    if (!loaded->usable) return finish({loaded->kind, loaded->report});
+void Reloader::on_loaded(Loaded& loaded) {
+    if (!loaded.usable) return finish(loaded.outcome);
     if (stopped_) return finish({Outcome::Kind::failed, "it is stopping\n"});
     try {
-        const Settings& settings = loaded->wanted.settings;
-        candidate_ = make_names(reactor_, settings.dns.values, observer_);
+        candidate_ = make_names(reactor_, loaded.wanted->settings.dns.values, observer_);
         candidate_->adopt(*names_);
-        candidate_->learn(backend_addresses(settings), [this, loaded] { on_learnt(*loaded); });
+        candidate_->learn(loaded.names, [this] { on_learnt(*current_); });
     } catch (const std::exception& error) {
         finish({Outcome::Kind::failed, fmt::format("{}\n", error.what())});
     }
@@ -130,67 +194,48 @@ void Reloader::on_loaded(const std::shared_ptr<Loaded>& loaded) {
 
 void Reloader::on_learnt(Loaded& loaded) {
     candidate_->adopt(*names_);  // what has been answered meanwhile
-    Diagnostics& diagnostics = loaded.file.diagnostics;
-    set_backends(loaded.wanted.config, loaded.wanted.settings, candidate_->answers(), diagnostics);
-    loaded.report = loaded.file.report(loaded.source);
-    loaded.usable = !diagnostics.has_errors();
-    ReloadPlan plan;
-    Outcome outcome = judge(loaded, plan);
-    const bool wanted =
-        outcome.kind == Outcome::Kind::changed || outcome.kind == Outcome::Kind::unchanged;
-    if (!wanted || pending_.front().request.dry_run) return finish(outcome);
-    if (stopped_) return finish({Outcome::Kind::failed, "it is stopping\n"});
-    go_over(loaded, std::move(outcome));
-}
-
-Reloader::Outcome Reloader::judge(const Loaded& loaded, ReloadPlan& plan) const {
-    if (!loaded.usable) return {Outcome::Kind::invalid, loaded.report};
-    const std::vector<BackendStatus> backends = proxy_.backends();
-    plan = plan_reload(running_, loaded.wanted, backends);
-    Outcome outcome{plan.changes ? Outcome::Kind::changed : Outcome::Kind::unchanged,
-                    loaded.report + joined(plan.lines)};
-    if (!pending_.front().request.force) {
-        for (const std::string& service : plan.deserted_services) {
-            if (lacked_before(service, loaded)) continue;
-            outcome.kind = Outcome::Kind::refused;
-            outcome.report += fmt::format(
+    loaded.answers = candidate_->answers();
+    const auto draft = [this, running = running_](Loaded& now) {
+        Diagnostics& diagnostics = now.file.diagnostics;
+        ResolvedSettings& wanted = *now.wanted;
+        set_backends(wanted.config, wanted.settings, now.answers, diagnostics);
+        wanted.config.may_lack_backends = true;  // the plan judges that
+        now.outcome = {Outcome::Kind::invalid, now.file.report(now.source)};
+        now.usable = !diagnostics.has_errors();
+        if (!now.usable) return;
+        now.plan = plan_reload(*running, wanted, proxy_.backends());
+        now.outcome.kind = now.plan.changes ? Outcome::Kind::changed : Outcome::Kind::unchanged;
+        now.outcome.report += joined(now.plan.lines);
+        const Waiting waiting{*running, wanted, now.answers};
+        for (const std::string& service : now.plan.deserted_services) {
+            if (now.request.force || waiting.lacked_before(service)) continue;
+            now.outcome.kind = Outcome::Kind::refused;
+            now.outcome.report += fmt::format(
                 "service {} would have no backend that takes connections; --force does it all the "
                 "same\n",
                 service);
         }
-    }
-    return outcome;
-}
-
-// Nothing is taken from a service that waits for its names to answer, and goes on waiting.
-bool Reloader::lacked_before(const std::string& service, const Loaded& loaded) const {
-    const auto is_it = [&](const ServiceConfig& config) { return config.name == service; };
-    const auto& running = running_.config.services;
-    const auto before = std::ranges::find_if(running, is_it);
-    if (before == running.end() ||
-        std::ranges::any_of(before->backends, [](const BackendConfig& b) { return b.weight > 0; }))
-        return false;
-    const NameAnswers answers = candidate_->answers();
-    const auto waits = [&](const Section<BackendValues>& backend) {
-        const auto answer = answers.find(backend.values.address.text);
-        return backend.values.weight > 0 && answer != answers.end() &&
-               answer->second.status != NameAnswer::Status::good;
+        if (now.outcome.kind == Outcome::Kind::refused) return;
+        now.prepared = proxy_.prepare(wanted.config);
     };
-    return std::ranges::any_of(loaded.wanted.settings.services, [&](const Service& wanted) {
-        return wanted.values.config.name == service && std::ranges::any_of(wanted.backends, waits);
-    });
+    work(draft, &Reloader::on_drafted);
 }
 
-void Reloader::go_over(const Loaded& loaded, Outcome outcome) {
-    Config config = loaded.wanted.config;
-    config.may_lack_backends = true;  // the plan has judged that
-    if (!loaded.log.problem.empty()) outcome.report += loaded.log.problem + '\n';
+void Reloader::on_drafted(Loaded& loaded) {
+    if (!loaded.prepared || loaded.request.dry_run) return finish(loaded.outcome);
+    if (stopped_) return finish({Outcome::Kind::failed, "it is stopping\n"});
+    go_over(loaded);
+}
+
+void Reloader::go_over(Loaded& loaded) {
+    if (!loaded.log.problem.empty()) loaded.outcome.report += loaded.log.problem + '\n';
     try {
-        proxy_.apply(config, [this, outcome = std::move(outcome), alive = std::weak_ptr{alive_}] {
-            if (!alive.expired()) finish(outcome);
+        proxy_.apply(*loaded.prepared, [this, alive = std::weak_ptr{alive_}] {
+            if (!alive.expired()) finish(current_->outcome);
         });
         if (loaded.log.go_over) loaded.log.go_over();
-        running_ = loaded.wanted;
+        leftovers_.push_back(std::exchange(running_, loaded.wanted));
+        running_names_ = std::move(loaded.names);
         names_ = std::move(candidate_);
         keep_names();
     } catch (const std::exception& error) {
@@ -198,8 +243,19 @@ void Reloader::go_over(const Loaded& loaded, Outcome outcome) {
     }
 }
 
+// What thousands of backends leave behind takes longer than a turn may.
+void Reloader::free_leftovers() noexcept {
+    leftovers_.push_back(std::move(current_));
+    try {
+        background_.run([leftovers = std::move(leftovers_)] {});
+    } catch (const std::exception&) {
+        // Then it is freed here.
+    }
+    leftovers_.clear();
+}
+
 void Reloader::keep_names() {
-    names_->keep(backend_addresses(running_.settings), [this] { on_names_changed(); });
+    names_->keep(running_names_, [this] { on_names_changed(); });
 }
 
 void Reloader::on_names_changed() {
@@ -212,39 +268,64 @@ void Reloader::on_names_changed() {
 }
 
 void Reloader::go_over_to_names() {
-    ResolvedSettings wanted = running_;
-    Diagnostics told_already;
-    set_backends(wanted.config, wanted.settings, names_->answers(), told_already);
-    wanted.config.may_lack_backends = true;  // names only ever add to a service without backends
-    const ReloadPlan plan = plan_reload(running_, wanted, proxy_.backends());
-    if (!plan.changes) return end_turn();  // a reload was quicker
+    current_ = std::make_shared<Loaded>();
+    current_->answers = names_->answers();
+    const auto draft = [this, running = running_](Loaded& now) {
+        ResolvedSettings& wanted = *now.wanted;
+        wanted = *running;
+        Diagnostics told_already;
+        set_backends(wanted.config, wanted.settings, now.answers, told_already);
+        wanted.config.may_lack_backends = true;  // names only ever add to one without backends
+        now.plan = plan_reload(*running, wanted, proxy_.backends());
+        if (now.plan.changes) now.prepared = proxy_.prepare(wanted.config);
+    };
     try {
-        proxy_.apply(wanted.config, [this, alive = std::weak_ptr{alive_}] {
-            if (!alive.expired()) end_turn();
-        });
-        running_ = std::move(wanted);
-        for (const std::string& line : plan.lines) {
-            if (line.starts_with('=')) continue;
-            observer_.on_event(LogLevel::info, fmt::format("names: {}", line));
-        }
+        work(draft, &Reloader::on_names_drafted);
     } catch (const std::exception& error) {
-        observer_.on_event(LogLevel::error,
-                           fmt::format("names: {}; the old addresses keep serving", error.what()));
-        end_turn();
+        current_->outcome.report = fmt::format("{}\n", error.what());
+        on_names_drafted(*current_);
     }
+}
+
+void Reloader::on_names_drafted(Loaded& loaded) {
+    std::string problem = loaded.outcome.report;
+    if (loaded.prepared && !stopped_) {
+        try {
+            proxy_.apply(*loaded.prepared, [this, alive = std::weak_ptr{alive_}] {
+                if (!alive.expired()) end_turn();
+            });
+            leftovers_.push_back(std::exchange(running_, loaded.wanted));
+            for (const std::string& line : loaded.plan.lines) {
+                if (line.starts_with('=')) continue;
+                observer_.on_event(LogLevel::info, fmt::format("names: {}", line));
+            }
+            return;
+        } catch (const std::exception& error) {
+            problem = fmt::format("{}\n", error.what());
+        }
+    }
+    if (!problem.empty()) {
+        problem.pop_back();
+        observer_.on_event(LogLevel::error,
+                           fmt::format("names: {}; the old addresses keep serving", problem));
+    }
+    end_turn();  // if nothing has changed, a reload was quicker
 }
 
 void Reloader::end_turn() {
     pending_.pop_front();
     busy_ = false;
+    free_leftovers();
     begin_next();
 }
 
-void Reloader::finish(const Outcome& outcome) {
+// By value: what it was told of is given away here.
+void Reloader::finish(Outcome outcome) {
     const Pending finished = std::move(pending_.front());
     pending_.pop_front();
     busy_ = false;
     candidate_.reset();
+    free_leftovers();
     if (!finished.request.dry_run) log(outcome);
     if (finished.done) finished.done(outcome);
     begin_next();

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "control/background.hpp"
 #include "control/config_file.hpp"
 #include "control/names.hpp"
 #include "control/reload_plan.hpp"
@@ -12,7 +13,7 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <thread>
+#include <vector>
 
 namespace eplb {
 class Reactor;
@@ -29,11 +30,11 @@ struct NewLog {
 /// Reads the configuration anew while the proxy runs, says what that would change, and goes over to
 /// it. What cannot be used changes nothing, and what served before goes on serving.
 ///
-/// The file is read and checked, and the names of its listeners are looked up, on a thread of its own,
-/// so that a slow name server holds nobody up. Everything else happens on the reactor's thread, one
-/// request after the other; the names of backends that are not known yet are asked for there, too.
-/// When a name stands for something else, that is gone over to likewise, in its turn. Belongs to that
-/// thread; proxy, reactor and observer outlive it.
+/// All that takes time in proportion to the configuration is done on a thread of its own: reading,
+/// checking, looking up the names of listeners, comparing, preparing, and freeing what there was. On the
+/// reactor's thread, one request after the other, the names of backends that are not known yet are asked
+/// for, and what was prepared is gone over to. When a name stands for something else, that is gone over
+/// to likewise, in its turn. Belongs to that thread; proxy, reactor and observer outlive it.
 class Reloader {
 public:
     struct Request {
@@ -66,8 +67,8 @@ public:
     /// `names`: what `running` was made with.
     Reloader(Reactor& reactor, Proxy& proxy, ProxyObserver& observer, ConfigSource source,
              ResolvedSettings running, std::unique_ptr<Names> names, Hooks hooks);
-    /// Waits for the thread, if it is reading.
-    ~Reloader();
+    /// Waits for the thread, if it is at work.
+    ~Reloader() = default;
     Reloader(const Reloader&) = delete;
     Reloader& operator=(const Reloader&) = delete;
 
@@ -77,9 +78,9 @@ public:
     void stop() noexcept { stopped_ = true; }
 
     /// Whether its thread is at work, which the destructor would wait for.
-    [[nodiscard]] bool is_reading() const noexcept { return reading_now_; }
+    [[nodiscard]] bool is_reading() const noexcept { return working_; }
 
-    [[nodiscard]] const ResolvedSettings& running() const noexcept { return running_; }
+    [[nodiscard]] const ResolvedSettings& running() const noexcept { return *running_; }
 
 private:
     struct Loaded;
@@ -92,32 +93,37 @@ private:
     void begin_next();
     void read_file();
     void prepare_log(Loaded& loaded) const;
-    void on_loaded(const std::shared_ptr<Loaded>& loaded);
+    void on_loaded(Loaded& loaded);
     void on_learnt(Loaded& loaded);
-    [[nodiscard]] Outcome judge(const Loaded& loaded, ReloadPlan& plan) const;
-    [[nodiscard]] bool lacked_before(const std::string& service, const Loaded& loaded) const;
-    void go_over(const Loaded& loaded, Outcome outcome);
+    void on_drafted(Loaded& loaded);
+    void go_over(Loaded& loaded);
     void keep_names();
     void on_names_changed();
     void go_over_to_names();
+    void on_names_drafted(Loaded& loaded);
+    void work(std::function<void(Loaded&)> what, void (Reloader::*then)(Loaded&));
+    void free_leftovers() noexcept;
     void end_turn();
-    void finish(const Outcome& outcome);
+    void finish(Outcome outcome);
     void log(const Outcome& outcome) const;
 
     Reactor& reactor_;
     Proxy& proxy_;
     ProxyObserver& observer_;
     ConfigSource source_;
-    ResolvedSettings running_;
+    std::shared_ptr<const ResolvedSettings> running_;
+    std::vector<std::string> running_names_;  // of its backends
     Hooks hooks_;
     std::deque<Pending> pending_;  // the first one is being worked on, if busy_
     bool busy_ = false;
     bool stopped_ = false;
     std::unique_ptr<Names> names_;
     std::unique_ptr<Names> candidate_;  // of the configuration that is being judged
-    bool reading_now_ = false;
-    std::thread reading_;
+    std::shared_ptr<Loaded> current_;   // what is being worked on; the other thread's, if working_
+    std::vector<std::shared_ptr<const void>> leftovers_;  // to be freed by the other thread
+    bool working_ = false;
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+    Background background_;  // its jobs use the rest
 };
 
 }  // namespace eplb::control
