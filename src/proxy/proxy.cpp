@@ -24,7 +24,6 @@
 #include <map>
 #include <new>
 #include <stdexcept>
-#include <unordered_set>
 #include <utility>
 
 namespace eplb {
@@ -380,14 +379,9 @@ private:
             if (SessionOrders* const own = orders_for(policy, timeout))
                 own->reset_those_of(backend, EndReason::removed);
         }
-        std::unordered_set<std::uint32_t> listened_on;
-        if (!draft.removed_frontends.empty()) {
-            for (const FrontendSpec& frontend : draft.generation().frontends)
-                listened_on.insert(frontend.socket);
-        }
         for (const auto& [frontend, policy, timeout] : draft.removed_frontends) {
             // A socket that another service has now is no reason to end anybody's session.
-            if (listened_on.contains(frontend.socket)) continue;
+            if (draft.generation().frontend_of(frontend.socket) != nullptr) continue;
             if (SessionOrders* const own = orders_for(policy, timeout))
                 own->reset_those_of_frontend(frontend.id, EndReason::removed);
         }

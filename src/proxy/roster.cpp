@@ -164,7 +164,8 @@ BackendIdentity identity_of(const Backend& backend) noexcept {
 // Makes one draft.
 class Roster::Drafter {
 public:
-    Drafter(std::shared_ptr<const State> base, Config config, const std::function<void(std::size_t)>& on_room)
+    Drafter(std::shared_ptr<const State> base, Config config,
+            const std::function<void(std::size_t)>& on_room)
         : base_{*base}, on_room_{on_room}, ports_{EphemeralPorts::of_this_network()} {
         draft_.base_ = std::move(base);
         draft_.state_ = std::make_shared<State>();
@@ -186,6 +187,7 @@ public:
             draft_service(i, before);
         }
         draft_frontends();
+        generation().index();
         find_removed_frontends();
         find_removed_backends();
         return std::move(draft_);
@@ -420,10 +422,8 @@ private:
     }
 
     void find_removed_frontends() {
-        std::unordered_set<std::uint32_t> stay;
-        for (const FrontendSpec& frontend : generation().frontends) stay.insert(frontend.id);
         for (const FrontendSpec& old : base_.generation.frontends) {
-            if (stay.contains(old.id)) continue;
+            if (generation().has_frontend(old.id)) continue;
             const ServiceConfig& service = old_config_of(old.service);
             draft_.removed_frontends.push_back({old, service.on_remove, service.drain_timeout});
         }

@@ -61,12 +61,14 @@ bool Service::update(std::shared_ptr<const ServiceSpec> spec, RelayContext& cont
     const RelayTimeouts timeouts = relay_timeouts(*spec->config);
     const bool same_timeouts =
         timeouts == timeouts_ && spec->config->queue_timeout == config_->queue_timeout;
+    up_to_date_ = false;  // until all of it is done: it may run out of memory
     spec_ = std::move(spec);
     config_ = spec_->config.get();
     context_ = &context;
     timeouts_ = timeouts;
     if (!same_policy) make_balancers();
     take_backends();
+    up_to_date_ = true;
     return !same_timeouts;
 }
 

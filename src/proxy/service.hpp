@@ -34,6 +34,14 @@ public:
     /// Whether a timeout is another one by now, which sessions that wait for nothing else have to
     /// be told.
     [[nodiscard]] bool update(std::shared_ptr<const ServiceSpec> spec, RelayContext& context);
+    /// It has been told just this, so there is nothing to update().
+    [[nodiscard]] bool goes_by(const std::shared_ptr<const ServiceSpec>& spec) const noexcept {
+        return spec_ == spec && up_to_date_;
+    }
+    // Of those that clients of this worker came in by, or may.
+    void count_frontend() noexcept { ++frontends_; }
+    void discount_frontend() noexcept { --frontends_; }
+    [[nodiscard]] bool has_frontends() const noexcept { return frontends_ > 0; }
     /// It is in the configuration no longer, for good: nobody gets a backend of it any more.
     void remove() noexcept;
     [[nodiscard]] bool removed() const noexcept { return removed_; }
@@ -120,6 +128,8 @@ private:
     TimePoint next_look_at_latency_;
     TimePoint next_rebalance_;
     bool removed_ = false;
+    bool up_to_date_ = true;  // false: an update() has failed
+    std::size_t frontends_ = 0;
     std::uint64_t next_unique_id_ = 0;
     std::size_t next_source_ = 0;
 };

@@ -100,6 +100,24 @@ struct FrontendSpec {
 struct Generation {
     std::vector<std::shared_ptr<const ServiceSpec>> services;
     std::vector<FrontendSpec> frontends;
+
+    /// To be called when they are complete, for what follows.
+    void index();
+    /// By its id.
+    [[nodiscard]] bool has_service(std::uint32_t id) const noexcept;
+    [[nodiscard]] bool has_frontend(std::uint32_t id) const noexcept;  ///< as has_service()
+    /// That of a socket, by its id; nullptr: it is not listened on.
+    [[nodiscard]] const FrontendSpec* frontend_of(std::uint32_t socket) const noexcept;
+
+private:
+    struct Socket {
+        std::uint32_t id;
+        std::size_t frontend;  // its place
+    };
+    // In order. Made with the generation, not on the workers' threads.
+    std::vector<std::uint32_t> service_ids_;
+    std::vector<std::uint32_t> frontend_ids_;
+    std::vector<Socket> sockets_;
 };
 
 }  // namespace eplb

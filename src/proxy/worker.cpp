@@ -82,11 +82,13 @@ void Worker::learn(const Generation& generation) {
 void Worker::learn_services(const Generation& generation) {
     SessionOrders wake;  // their timers run for other timeouts than they have now
     for (const auto& spec : generation.services) {
+        Service* const service = find_service(spec->id);
+        if (service != nullptr && service->goes_by(spec)) continue;
         RelayContext& context = contexts_.get(spec->config->relay, spec->config->pipe_bytes);
-        if (Service* const service = find_service(spec->id)) {
-            if (service->update(spec, context)) wake.wake_those_of_service(spec->id);
-        } else {
+        if (service == nullptr) {
             services_.push_back(std::make_unique<Service>(spec, index_, context));
+        } else if (service->update(spec, context)) {
+            wake.wake_those_of_service(spec->id);
         }
     }
     contexts_.keep_those_of(services_);
@@ -97,26 +99,25 @@ void Worker::learn_services(const Generation& generation) {
 void Worker::learn_frontends(const Generation& generation) {
     for (const FrontendSpec& spec : generation.frontends) {
         if (find_frontend(spec.id) != nullptr) continue;
-        frontends_.push_back(std::make_unique<Frontend>(Frontend{
-            .id = spec.id, .service = *find_service(spec.service), .address = spec.address}));
+        Service& service = *find_service(spec.service);
+        frontends_.push_back(std::make_unique<Frontend>(
+            Frontend{.id = spec.id, .service = service, .address = spec.address}));
+        service.count_frontend();
     }
 }
 
 void Worker::switch_over(const Generation& generation) {
-    const auto spec_of = [&](const std::unique_ptr<Listener>& listener) {
-        return std::ranges::find(generation.frontends, listener->id(), &FrontendSpec::socket);
-    };
     // Who is accepted while one is closed may make us pause the others: none of them moves yet.
     for (const auto& listener : listeners_) {
-        const auto spec = spec_of(listener);
-        if (spec != generation.frontends.end()) {
-            listener->serve(*find_frontend(spec->id), spec->options);
-        } else {
+        const FrontendSpec* const spec = generation.frontend_of(listener->id());
+        if (spec == nullptr) {
             close(*listener);
+        } else if (!spec->as_before) {
+            listener->serve(*find_frontend(spec->id), spec->options);
         }
     }
     std::erase_if(listeners_, [&](const std::unique_ptr<Listener>& listener) {
-        return spec_of(listener) == generation.frontends.end();
+        return generation.frontend_of(listener->id()) == nullptr;
     });
 }
 
@@ -135,41 +136,35 @@ void Worker::add_listener(const FrontendSpec& frontend, Fd socket) {
 
 void Worker::forget_all_but(const Generation& generation) noexcept {
     for (const auto& service : services_) {
-        const bool stays = std::ranges::any_of(
-            generation.services, [&](const auto& spec) { return spec->id == service->id(); });
-        if (!stays) service->remove();
+        if (!generation.has_service(service->id())) service->remove();
     }
-    for (const auto& frontend : frontends_) {
-        frontend->removed =
-            std::ranges::none_of(generation.frontends,
-                                 [&](const FrontendSpec& spec) { return spec.id == frontend->id; });
-    }
+    for (const auto& frontend : frontends_)
+        frontend->removed = !generation.has_frontend(frontend->id);
     forget_unused();
 }
 
 void Worker::forget_unused() noexcept {
     std::erase_if(frontends_, [](const std::unique_ptr<Frontend>& frontend) {
-        return frontend->removed && frontend->sessions == 0;
+        const bool gone = frontend->removed && frontend->sessions == 0;
+        if (gone) frontend->service.discount_frontend();
+        return gone;
     });
     std::erase_if(services_, [&](const std::unique_ptr<Service>& service) {
-        return service->removed() &&
-               std::ranges::none_of(frontends_, [&](const std::unique_ptr<Frontend>& frontend) {
-                   return &frontend->service == service.get();
-               });
+        return service->removed() && !service->has_frontends();
     });
     contexts_.keep_those_of(services_);
 }
 
 Service* Worker::find_service(std::uint32_t id) noexcept {
-    const auto found = std::ranges::find_if(
-        services_, [id](const std::unique_ptr<Service>& service) { return service->id() == id; });
-    return found == services_.end() ? nullptr : found->get();
+    const auto found = std::ranges::lower_bound(
+        services_, id, {}, [](const std::unique_ptr<Service>& service) { return service->id(); });
+    return found == services_.end() || (*found)->id() != id ? nullptr : found->get();
 }
 
 Frontend* Worker::find_frontend(std::uint32_t id) noexcept {
-    const auto found = std::ranges::find_if(
-        frontends_, [id](const std::unique_ptr<Frontend>& frontend) { return frontend->id == id; });
-    return found == frontends_.end() ? nullptr : found->get();
+    const auto found = std::ranges::lower_bound(
+        frontends_, id, {}, [](const std::unique_ptr<Frontend>& frontend) { return frontend->id; });
+    return found == frontends_.end() || (*found)->id != id ? nullptr : found->get();
 }
 
 // --- ending

@@ -175,6 +175,7 @@ private:
     const std::size_t index_;
     const Shared& shared_;
     RelayContexts contexts_;
+    // By id: those of what is new are higher than all before.
     std::vector<std::unique_ptr<Service>> services_;
     IntrusiveList<Service, Waiting> waited_for_;  // of these
     std::vector<std::unique_ptr<Frontend>> frontends_;
