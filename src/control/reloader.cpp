@@ -5,15 +5,21 @@
 #include "eplb/reactor.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <exception>
 #include <fmt/format.h>
+#include <new>
 #include <ranges>
 #include <string_view>
+#include <thread>
 #include <unordered_map>
 #include <utility>
 
 namespace eplb::control {
 namespace {
+
+// Short enough for a string to need none.
+constexpr const char* out_of_memory = "out of memory\n";
 
 std::string joined(const std::vector<std::string>& lines) {
     std::string text;
@@ -116,20 +122,40 @@ void Reloader::begin_next() {
     read_file();
 }
 
+// From the other thread, which has the time: nobody would know that it is done if that were lost.
+void Reloader::post_when_possible(const std::function<void()>& fn) {
+    for (;;) {
+        try {
+            return reactor_.post(fn);
+        } catch (const std::bad_alloc&) {
+            std::this_thread::sleep_for(std::chrono::milliseconds{100});
+        }
+    }
+}
+
 // Has the other thread do it, and goes on with `then`.
 void Reloader::work(std::function<void(Loaded&)> what, void (Reloader::*then)(Loaded&)) {
     background_.run(
         [this, loaded = current_, what = std::move(what), then, alive = std::weak_ptr{alive_}] {
             try {
-                what(*loaded);
-            } catch (const std::exception& error) {
-                loaded->usable = false;
-                loaded->outcome = {Outcome::Kind::failed, fmt::format("{}\n", describe(error))};
+                try {
+                    what(*loaded);
+                } catch (const std::exception& error) {
+                    loaded->usable = false;
+                    loaded->outcome = {Outcome::Kind::failed, fmt::format("{}\n", describe(error))};
+                }
+            } catch (const std::bad_alloc&) {
+                loaded->outcome.kind = Outcome::Kind::failed;
+                loaded->outcome.report = out_of_memory;
             }
-            reactor_.post([this, then, alive] {
+            post_when_possible([this, then, alive] {
                 if (alive.expired()) return;
                 working_ = false;
-                (this->*then)(*current_);
+                try {
+                    (this->*then)(*current_);
+                } catch (const std::bad_alloc&) {
+                    finish({Outcome::Kind::failed, out_of_memory});
+                }
             });
         });
     working_ = true;

@@ -101,6 +101,7 @@ private:
     void on_names_changed();
     void go_over_to_names();
     void on_names_drafted(Loaded& loaded);
+    void post_when_possible(const std::function<void()>& fn);
     void work(std::function<void(Loaded&)> what, void (Reloader::*then)(Loaded&));
     void free_leftovers() noexcept;
     void end_turn();
