@@ -31,7 +31,9 @@ class EPLB_API Connector final {
 public:
     /// `socket` is connected, nonblocking and close-on-exec; or not valid, and `error` says why:
     /// ECONNREFUSED, EHOSTUNREACH and the like, connect(2); ETIMEDOUT, also for our own timeout;
-    /// EAGAIN for a Unix socket whose backlog was full all that time; EMFILE and the like of this machine.
+    /// EAGAIN for a Unix socket whose backlog was full all that time; EMFILE and the like of this
+    /// machine, and what the kernel says of an option that it refuses, like ENODEV or, of a congestion
+    /// control, ENOENT.
     ///
     /// Called once, in a later turn. May do anything, also destroy the connector, and may throw: the
     /// exception leaves Reactor::run_once().

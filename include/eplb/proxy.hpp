@@ -25,6 +25,10 @@ enum class LogLevel : std::uint8_t { debug, info, warning, error };
 struct FailedAttempt {
     std::shared_ptr<const Backend> backend;  ///< also when it was removed meanwhile
     int error = 0;                           ///< errno; ETIMEDOUT for our own timeout
+    /// What the kernel refused of our own socket before anybody was asked: "source", "mark" and the
+    /// like, as the configuration calls it; empty: nothing, it is about the backend or the way there.
+    /// Static text.
+    std::string_view option = {};
 };
 
 /// What is told of a session when a backend has answered. The references are valid during the call
@@ -52,7 +56,8 @@ struct SessionSummary {
     Duration total_time{0};        ///< from accept
     EndReason reason = EndReason::drain;  ///< why it ended
     int error = 0;                        ///< the errno behind the reason, or 0
-    /// What was wrong with a PROXY header; static text.
+    /// What was wrong with a PROXY header, or which option of our own socket the kernel refused, as
+    /// FailedAttempt::option; static text.
     std::string_view problem;
     /// As told to the backend, if the service wants that.
     std::string_view unique_id;

@@ -143,7 +143,7 @@ void Checker::begin() {
     const Failure failure = start_connecting();
     if (failure.error == EINPROGRESS) return;
     if (failure.error == 0) return connected();
-    broken(failure.what, failure.error);
+    broken(failure);
 }
 
 // 0: connected. EINPROGRESS: the watch will tell.
@@ -156,7 +156,7 @@ Checker::Failure Checker::start_connecting() {
     sockaddr_storage raw{};
     const socklen_t length = target_.to_sockaddr(raw);
     const int result = sys::connect(fd, raw, length);
-    if (result != 0 && result != EINPROGRESS) return {result, "connect"};
+    if (result != 0 && result != EINPROGRESS) return failed_to_connect(result);
     // Not before: epoll(7) reports a hang-up for a socket that was never connected.
     if (const int error = watch_.attach(fd)) return {error, "epoll"};
     return {result, "connect"};
@@ -195,7 +195,7 @@ void Checker::check_connection() {
     int error = take_connect_error(watch_);
     if (error == 0 && is_connected_to_itself(fd_, target_)) error = ECONNREFUSED;
     if (error == 0) return connected();
-    broken("connect", error);
+    broken(failed_to_connect(error));
 }
 
 void Checker::connected() {
@@ -204,7 +204,7 @@ void Checker::connected() {
         sockaddr_storage raw{};
         socklen_t length = sizeof raw;
         if (const int error = sys::local_address(fd_.get(), raw, length))
-            return broken("getsockname", error);
+            return broken({error, "getsockname"});
         outgoing_ = route_.preamble(Address::from(raw, length), target_);
         has_sent_ = !outgoing_.empty();
     }
@@ -245,9 +245,9 @@ bool Checker::read_answer() {
     case sys::Io::would_block:
         watch_.clear_readable();
         if (send_error_ == 0) return false;
-        broken("send", send_error_);
+        broken({send_error_, "send", is_shortage(send_error_)});
         return true;
-    case sys::Io::error: broken("receive", got.error); return true;
+    case sys::Io::error: broken({got.error, "receive", is_shortage(got.error)}); return true;
     case sys::Io::eof:
         close();
         conclude(Outcome::failed,
@@ -289,12 +289,15 @@ bool Checker::apply(ProbeStep step) {
     return true;
 }
 
-void Checker::broken(const char* what, int error) {
-    const bool talking = phase_ == Phase::talking;
-    const bool local = talking ? is_shortage(error) : !is_peers_fault(error, target_.is_unix());
-    std::string cause = fmt::format("{}: {}", what, text_of(error));
-    if (talking) cause += fmt::format(" while waiting for {}", probe_->awaited());
-    conclude(local ? Outcome::local_error : Outcome::failed, std::move(cause), Ending::reset);
+Checker::Failure Checker::failed_to_connect(int error) const noexcept {
+    return {error, "connect", !is_peers_fault(error, target_.is_unix())};
+}
+
+void Checker::broken(const Failure& failure) {
+    std::string cause = fmt::format("{}: {}", failure.what, text_of(failure.error));
+    if (phase_ == Phase::talking) cause += fmt::format(" while waiting for {}", probe_->awaited());
+    conclude(failure.local ? Outcome::local_error : Outcome::failed, std::move(cause),
+             Ending::reset);
 }
 
 // Whoever was stopped for a while cannot tell how long the server took: what it is told of now may be

@@ -104,10 +104,12 @@ private:
     struct Failure {
         int error = 0;
         const char* what = "connect";
+        bool local = true;  // about our own socket, so it says nothing of the server
     };
 
     void begin();
     [[nodiscard]] Failure start_connecting();
+    [[nodiscard]] Failure failed_to_connect(int error) const noexcept;
     [[nodiscard]] Failure prepare_socket();
     [[nodiscard]] const Address* next_source() noexcept;
     void check_connection();
@@ -117,7 +119,7 @@ private:
     [[nodiscard]] bool read_answer();
     [[nodiscard]] bool advance();
     [[nodiscard]] bool apply(ProbeStep step);
-    void broken(const char* what, int error);
+    void broken(const Failure& failure);
     [[nodiscard]] bool may_have_been_us() noexcept;
     void time_out();
     void conclude(CheckResult::Outcome outcome, std::string cause, Ending ending);

@@ -10,7 +10,8 @@ constexpr std::size_t least_slots = 4;
 
 }  // namespace
 
-void FailedAttempts::add(std::shared_ptr<const Backend> backend, int error) {
+void FailedAttempts::add(std::shared_ptr<const Backend> backend, int error,
+                         std::string_view option) {
     if (list_.size() == list_.capacity()) list_.reserve(list_.empty() ? 2 : list_.size() * 2);
     if ((list_.size() + 1) * 2 > table_.size()) {
         std::vector<const Backend*> larger(table_.empty() ? least_slots : table_.size() * 2);
@@ -18,7 +19,7 @@ void FailedAttempts::add(std::shared_ptr<const Backend> backend, int error) {
         for (const FailedAttempt& attempt : list_) note(*attempt.backend);
     }
     note(*backend);
-    list_.push_back({std::move(backend), error});
+    list_.push_back({std::move(backend), error, option});
 }
 
 // Their addresses differ in the middle bits, which the multiplication carries to the upper ones.

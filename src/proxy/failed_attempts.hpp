@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <string_view>
 #include <vector>
 
 namespace eplb {
@@ -13,8 +14,8 @@ namespace eplb {
 /// besides what is listed.
 class FailedAttempts {
 public:
-    /// Throws std::bad_alloc, and then nothing has changed.
-    void add(std::shared_ptr<const Backend> backend, int error);
+    /// Throws std::bad_alloc, and then nothing has changed. `option`: as FailedAttempt has it.
+    void add(std::shared_ptr<const Backend> backend, int error, std::string_view option = {});
     [[nodiscard]] bool contains(const Backend& backend) const noexcept {
         if (list_.empty()) return false;
         for (std::size_t slot = home(backend);; slot = next(slot)) {

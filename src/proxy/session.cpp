@@ -29,10 +29,11 @@ bool is_shortage(int error) noexcept {
 }
 
 EndReason reason_of(const FailedAttempt& attempt) noexcept {
+    if (!attempt.option.empty()) return EndReason::local_error;
     const bool is_unix = attempt.backend->address().is_unix();
     switch (attempt.error) {
-    case ECONNREFUSED:
-    case ENOENT: return EndReason::connect_refused;
+    case ECONNREFUSED: return EndReason::connect_refused;
+    case ENOENT: return is_unix ? EndReason::connect_refused : EndReason::local_error;
     case ETIMEDOUT: return EndReason::connect_timeout;
     case EAGAIN: return is_unix ? EndReason::connect_timeout : EndReason::local_error;
     // It had accepted.
@@ -335,7 +336,7 @@ std::optional<Next> Session::connect_to_backend() {
 
 std::optional<Next> Session::dial() {
     phase_ = Phase::connecting;
-    const int error = start_connecting(*backend_.get());
+    const auto [error, option] = start_connecting(*backend_.get());
     if (error == 0) return connected();
     if (error == EINPROGRESS) {
         const Duration limit = service().connect_timeout();
@@ -343,8 +344,9 @@ std::optional<Next> Session::dial() {
         return Next::wait;
     }
     if (is_shortage(error)) return starve(error);
-    if (error == EAGAIN && backend_.get()->address().is_unix()) return wait_for_backlog();
-    attempt_failed(error);
+    if (error == EAGAIN && option.empty() && backend_.get()->address().is_unix())
+        return wait_for_backlog();
+    attempt_failed(error, option);
     return std::nullopt;
 }
 
@@ -371,38 +373,38 @@ Next Session::dial_again() {
 }
 
 // 0: connected. EINPROGRESS: the watch will tell.
-int Session::start_connecting(const Backend& backend) noexcept {
+Session::Dialled Session::start_connecting(const Backend& backend) noexcept {
     const Address& address = backend.address();
     const int fd = sys::socket(address.family());
-    if (fd < 0) return -fd;
+    if (fd < 0) return {-fd};
     duplex_.server.fd.reset(fd);
-    if (const int error = prepare_socket(address)) return error;
+    if (const OptionFailure failure = prepare_socket(address))
+        return {failure.error, failure.option};
 
     sockaddr_storage raw{};
     const socklen_t length = address.to_sockaddr(raw);
     const int result = sys::connect(fd, raw, length);
-    if (result != 0 && result != EINPROGRESS) return result;
+    if (result != 0 && result != EINPROGRESS) return {result};
     // Not before: epoll(7) reports a hang-up for a socket that was never connected.
-    if (const int error = duplex_.server.watch.attach(fd)) return error;
-    return result;
+    if (const int error = duplex_.server.watch.attach(fd)) return {error};
+    return {result};
 }
 
-// Options, and where the connection comes from. Returns 0 or an errno.
-int Session::prepare_socket(const Address& backend) noexcept {
-    if (backend.is_unix()) return 0;
+// Options, and where the connection comes from.
+OptionFailure Session::prepare_socket(const Address& backend) noexcept {
+    if (backend.is_unix()) return {};
     const Fd& fd = duplex_.server.fd;
     const SocketOptions& options = service().config().socket;
     if (options.no_delay) set_no_delay(fd);
-    if (const OptionFailure failure = set_route(fd, options, backend.family()))
-        return failure.error;
+    if (const OptionFailure failure = set_route(fd, options, backend.family())) return failure;
     const bool from_client = options.transparent && client_.family() == backend.family();
     const Address* const source = from_client ? &client_ : service().next_source(backend.family());
-    if (source == nullptr) return 0;
+    if (source == nullptr) return {};
     // The kernel chooses the port when it knows where to: a full range for every backend, ip(7).
     static_cast<void>(sys::set_option(fd.get(), SOL_IP, IP_BIND_ADDRESS_NO_PORT, 1));
     sockaddr_storage raw{};
     const socklen_t length = source->with_port(0).to_sockaddr(raw);
-    return sys::bind(fd.get(), raw, length);
+    return {sys::bind(fd.get(), raw, length), from_client ? "transparent" : "source"};
 }
 
 Next Session::check_connection() {
@@ -574,11 +576,13 @@ void Session::wake() noexcept {
     host_.reactor().schedule(*this);
 }
 
-void Session::attempt_failed(int error) {
+// `option`: of our own socket, if it was that which the kernel refused; then the backend was not even
+// asked.
+void Session::attempt_failed(int error, std::string_view option) {
     Backend& backend = *backend_.get();
     backend.forget_meeting();
     // Nobody is left alone for being busy: that a backlog was full for so long is EAGAIN.
-    if (error != EAGAIN && is_peers_fault(error, backend.address().is_unix())) {
+    if (option.empty() && error != EAGAIN && is_peers_fault(error, backend.address().is_unix())) {
         const std::uint32_t failures = backend.count_failure();
         const std::uint32_t limit = service().config().eject_after;
         // One that swallows connections is not to look as if nothing were known of it.
@@ -590,7 +594,7 @@ void Session::attempt_failed(int error) {
     const Duration limit = service().connect_timeout();
     const Duration took = age() - connect_time_;
     if (limit > Duration{0} && took > limit) rare().waited += took - limit;
-    rare().failed.add(backend.shared_from_this(), error);
+    rare().failed.add(backend.shared_from_this(), error, option);
     duplex_.timer.cancel();
     duplex_.server.close();
     release_backend();
@@ -600,6 +604,7 @@ Next Session::give_up() noexcept {
     if (failed() == nullptr)
         return end(service().removed() ? EndReason::removed : EndReason::no_backend);
     const FailedAttempt& last = failed()->list().back();
+    if (!last.option.empty()) rare_->problem = last.option;
     return end(reason_of(last), last.error);
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "base/socket_options.hpp"
 #include "eplb/proxy.hpp"
 #include "eplb/task.hpp"
 #include "proxy/duplex.hpp"
@@ -161,20 +162,24 @@ private:
     [[nodiscard]] bool client_left() const noexcept;
     void leave_waiting_room() noexcept;
     void release_backend() noexcept;
+    struct Dialled {
+        int error = 0;
+        std::string_view option = {};  // of our own socket, which the kernel refused; empty: none
+    };
     [[nodiscard]] std::optional<Next> connect_to_backend();
     [[nodiscard]] std::optional<Next> dial();
     [[nodiscard]] std::optional<Next> wait_for_backlog();
     Next dial_again();
     void call_next() noexcept;
     Next relay() noexcept;
-    [[nodiscard]] int start_connecting(const Backend& backend) noexcept;
-    [[nodiscard]] int prepare_socket(const Address& backend) noexcept;
+    [[nodiscard]] Dialled start_connecting(const Backend& backend) noexcept;
+    [[nodiscard]] OptionFailure prepare_socket(const Address& backend) noexcept;
     Next check_connection();
     [[nodiscard]] int check_that_it_is_not_us() noexcept;
     Next connected();
     Next starve(int error);
     void provided() noexcept;
-    void attempt_failed(int error);
+    void attempt_failed(int error, std::string_view option = {});
     Next give_up() noexcept;
     Next end(EndReason reason, int error = 0) noexcept;
     void keep_server_alive() noexcept;
