@@ -41,14 +41,15 @@ struct ListenOptions {
 /// Opens a listening stream socket: nonblocking, close-on-exec, SO_REUSEADDR, and with
 /// `options.socket`, which accepted sockets inherit (tcp(7)). A wildcard IPv6 address takes IPv4
 /// clients too; on a machine without IPv6 it becomes 0.0.0.0. The path of a Unix socket on which
-/// nobody listens any more is removed first. Throws std::system_error, naming the address.
+/// nobody listens any more is removed first. Of two processes that come for an address in the same
+/// moment one gets it, unless both share it; that may take some milliseconds. Throws
+/// std::system_error, naming the address.
 [[nodiscard]] EPLB_API Fd listen_on(const Address& address, const ListenOptions& options = {});
 
 /// Sets those of `options` that can change while a socket listens: backlog, keepalive, mark,
-/// congestion control and the like, and the mode and owner of a Unix socket (nothing: as they are).
-/// What is off in `options` is switched off. What the kernel does not take stays as it was; returns
-/// 0, or the first errno of backlog, mode, owner, and of an interface, mark, congestion control and
-/// transparency that are not off.
+/// congestion control and the like; of a Unix socket the backlog alone, for what is at its path may be
+/// somebody else's by now. What is off in `options` is switched off. What the kernel does not take
+/// stays as it was; returns 0, or the first errno.
 EPLB_API int change_options(const Fd& listener, const Address& address,
                             const ListenOptions& options) noexcept;
 

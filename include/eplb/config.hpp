@@ -238,6 +238,9 @@ struct Config {
     /// A service in which no backend has a weight above 0 is no mistake: its clients are closed at
     /// once.
     bool may_lack_backends = false;
+    /// A listener whose `interface` is not there is no mistake: it is opened when that comes, which is
+    /// looked for every second.
+    bool may_lack_interfaces = false;
     /// Sessions at a time; further clients wait in the listeners' backlogs. 0: as many as the
     /// process's limit of descriptors allows.
     std::size_t max_connections = 0;

@@ -170,6 +170,10 @@ public:
     /// As apply(prepared.config()), and cheap: what has not changed is not touched. Once: if something
     /// was applied since `prepared` was made, it is made anew, within this call.
     void apply(const PreparedConfig& prepared, std::function<void()> on_applied = {});
+    /// What of the last apply() could not be done on listeners that stay, for people: an option that
+    /// the kernel refused, which is as it was, or a Unix socket whose file is not its own any more.
+    /// Complete when `on_applied` is called. The observer is told as it comes up.
+    [[nodiscard]] std::vector<std::string> listener_troubles() const;
     /// The configuration that was applied last. The reference is good until the next apply().
     [[nodiscard]] const Config& config() const noexcept;
 

@@ -1,14 +1,18 @@
 #include "proxy/listener.hpp"
 
-#include <sys/stat.h>
-#include <unistd.h>
+#include "reactor/listening.hpp"
+
+#include <fmt/format.h>
+#include <poll.h>
+#include <system_error>
 #include <utility>
 
 namespace eplb {
 namespace {
 
-bool has_path(const Address& address) noexcept {
-    return address.is_unix() && !address.path().empty() && address.path().front() != '@';
+std::string refusal(const Address& address, const OptionFailure& failure) {
+    return fmt::format("listener {}: {} cannot be changed: {}", address.to_string(), failure.option,
+                       std::generic_category().message(failure.error));
 }
 
 }  // namespace
@@ -25,34 +29,57 @@ Listener::Listener(Reactor& reactor, std::uint32_t id, Frontend& frontend, Fd so
                 },
                 [this](int error) { handlers_.on_shortage(*this, error); },
                 {.take = [this] { return handlers_.take_place(*this); },
-                 .give_back = [this] { handlers_.give_place_back(*this); }}} {
-    struct stat status{};
-    if (has_path(frontend.address) && ::lstat(frontend.address.path().c_str(), &status) == 0) {
-        device_ = status.st_dev;
-        inode_ = status.st_ino;
-    }
+                 .give_back = [this] { handlers_.give_place_back(*this); }}},
+      file_{frontend.address} {}
+
+Listener::~Listener() { file_.remove(); }
+
+std::vector<std::string> Listener::serve(Frontend& frontend, const ListenOptions& options) {
+    frontend_ = &frontend;
+    std::vector<std::string> told;
+    if (superseded_) return told;
+    for (const OptionFailure& failure : change_listener(acceptor_.listener(), options))
+        told.push_back(refusal(frontend.address, failure));
+    for (std::string& trouble : look_after_file(options)) told.push_back(std::move(trouble));
+    return told;
 }
 
-Listener::~Listener() { remove_path(); }
+std::vector<std::string> Listener::look_after_file(const ListenOptions& options) const {
+    std::vector<std::string> told;
+    if (!file_) return told;
+    const std::string address = frontend_->address.to_string();
+    switch (file_.state()) {
+    case SocketFile::State::ours:
+        for (const OptionFailure& failure : file_.set_permissions(options))
+            told.push_back(refusal(frontend_->address, failure));
+        break;
+    case SocketFile::State::gone:
+        told.push_back(
+            fmt::format("listener {}: its file is gone, so nobody could connect", address));
+        break;
+    case SocketFile::State::replaced:
+        told.push_back(
+            fmt::format("listener {}: another file has taken the place of its own, so "
+                        "nobody can connect; remove it, and reload",
+                        address));
+        break;
+    }
+    return told;
+}
 
-void Listener::serve(Frontend& frontend, const ListenOptions& options) noexcept {
-    frontend_ = &frontend;
-    static_cast<void>(change_options(acceptor_.listener(), frontend.address, options));
+bool Listener::is_cut_off() const noexcept {
+    return file_ && file_.state() == SocketFile::State::gone;
+}
+
+bool Listener::is_of_no_use() const noexcept {
+    if (!superseded_) return false;
+    pollfd waiting{.fd = acceptor_.listener().get(), .events = POLLIN, .revents = 0};
+    return ::poll(&waiting, 1, 0) == 0;
 }
 
 void Listener::close() {
     acceptor_.close();
-    remove_path();
-}
-
-void Listener::remove_path() noexcept {
-    if (inode_ == 0) return;
-    struct stat status{};
-    if (::lstat(frontend_->address.path().c_str(), &status) == 0 && status.st_dev == device_ &&
-        status.st_ino == inode_) {
-        ::unlink(frontend_->address.path().c_str());
-    }
-    inode_ = 0;
+    file_.remove();
 }
 
 }  // namespace eplb

@@ -2,10 +2,12 @@
 
 #include "eplb/acceptor.hpp"
 #include "proxy/frontend.hpp"
+#include "reactor/socket_file.hpp"
 
 #include <cstdint>
 #include <functional>
-#include <sys/types.h>
+#include <string>
+#include <vector>
 
 namespace eplb {
 
@@ -29,20 +31,29 @@ public:
     [[nodiscard]] std::uint32_t id() const noexcept { return id_; }
     [[nodiscard]] Frontend& frontend() const noexcept { return *frontend_; }
     [[nodiscard]] Acceptor& acceptor() noexcept { return acceptor_; }
-    /// Clients that come from now on come in by `frontend`, which has the same address.
-    void serve(Frontend& frontend, const ListenOptions& options) noexcept;
+    /// Clients that come from now on come in by `frontend`, which has the same address. Returns what
+    /// could not be done, for people.
+    [[nodiscard]] std::vector<std::string> serve(Frontend& frontend, const ListenOptions& options);
+    /// The part of serve() that is about the file of a Unix socket, at which things may have happened
+    /// although nothing else has changed.
+    [[nodiscard]] std::vector<std::string> look_after_file(const ListenOptions& options) const;
+    /// The file of its Unix socket is not there any more: nobody can connect, and another socket could
+    /// take its path.
+    [[nodiscard]] bool is_cut_off() const noexcept;
+    /// Another listener has its path. It goes on for those who wait in its queue.
+    void supersede() noexcept { file_ = {}, superseded_ = true; }
+    /// Nobody waits in its queue, and nobody will.
+    [[nodiscard]] bool is_of_no_use() const noexcept;
     /// Accepts what is waiting, and closes.
     void close();
 
 private:
-    void remove_path() noexcept;
-
     std::uint32_t id_;
     Frontend* frontend_;
     Handlers handlers_;
     Acceptor acceptor_;
-    dev_t device_ = 0;
-    ino_t inode_ = 0;
+    SocketFile file_;
+    bool superseded_ = false;
 };
 
 }  // namespace eplb

@@ -3,6 +3,7 @@
 #include "base/saturating.hpp"
 #include "eplb/reactor.hpp"
 #include "proxy/drain.hpp"
+#include "proxy/late_listeners.hpp"
 #include "proxy/limits.hpp"
 #include "proxy/listener_conflicts.hpp"
 #include "proxy/observer_gate.hpp"
@@ -14,16 +15,20 @@
 #include "proxy/supervisor.hpp"
 #include "proxy/worker.hpp"
 #include "proxy/worker_thread.hpp"
+#include "reactor/listening.hpp"
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <cstring>
 #include <exception>
 #include <fmt/format.h>
 #include <list>
 #include <map>
+#include <mutex>
 #include <new>
 #include <stdexcept>
+#include <system_error>
 #include <utility>
 
 namespace eplb {
@@ -78,6 +83,7 @@ public:
                     });
                 }
             }
+            wait_for_interfaces(opened);
         } catch (...) {
             stop_workers();
             throw;
@@ -93,6 +99,7 @@ public:
         cancel_rollout();
         drain_.reset();
         retirements_.clear();
+        late_listeners_.clear();
         stop_workers();
         supervisor_.reset();
     }
@@ -148,10 +155,17 @@ public:
         limits_ = limits;
         budget_.set_limits(limits.descriptors, limits.sessions);
         roster_.commit(*draft);
+        forget_troubles();
+        wait_for_interfaces(opened);
         rollout_ = std::make_shared<Rollout>(Rollout::Crew{reactor_, *first_, threads_, observer_},
                                              Rollout::Plan{draft->generation(), std::move(opened)});
         rollout_->begin(
             [this, draft, on_applied = std::move(on_applied)] { rolled_out(*draft, on_applied); });
+    }
+
+    [[nodiscard]] std::vector<std::string> listener_troubles() const {
+        const std::lock_guard lock{telling_troubles_};
+        return troubles_;
     }
 
     [[nodiscard]] const Config& config() const noexcept { return roster_.config(); }
@@ -169,6 +183,7 @@ public:
     void drain(Duration timeout, std::function<void(std::size_t)> on_drained) {
         if (stopping_) return;
         draining_ = true;
+        late_listeners_.clear();
         deadline_ =
             timeout > Duration{0} ? saturating_add(reactor_.now(), timeout) : TimePoint::max();
         on_drained_ = std::move(on_drained);
@@ -321,8 +336,13 @@ private:
         Opened opened;
         for (const Roster::NewSocket& wanted : draft.new_sockets) {
             const FrontendSpec& frontend = draft.generation().frontends[wanted.frontend];
-            std::vector<Fd> sockets = open_sockets(wanted.address, frontend.options);
-            draft.set_address(wanted, local_address(sockets.front()));
+            std::vector<Fd> sockets;
+            try {
+                sockets = open_sockets(wanted.address, frontend.options);
+                draft.set_address(wanted, local_address(sockets.front()));
+            } catch (const std::system_error& error) {
+                if (!draft.config().may_lack_interfaces || error.code().value() != ENODEV) throw;
+            }
             opened.push_back({frontend, std::move(sockets)});
         }
         return opened;
@@ -330,16 +350,69 @@ private:
 
     // A socket for each worker; the kernel shares the clients out among them. For Unix sockets there
     // is no such thing: the first worker accepts, and hands over.
-    std::vector<Fd> open_sockets(const Address& address, ListenOptions options) {
-        const bool shared = !threads_.empty() && !address.is_unix();
-        if (shared) require_unused(address);
-        options.share_port = shared;
-        std::vector<Fd> sockets;
-        sockets.push_back(listen_on(address, options));
-        const Address actual = local_address(sockets.front());
-        while (shared && sockets.size() < workers_.size())
-            sockets.push_back(listen_on(actual, options));
-        return sockets;
+    [[nodiscard]] std::vector<Fd> open_sockets(const Address& address,
+                                               const ListenOptions& options) const {
+        return listen_together(address, options, workers_.size());
+    }
+
+    void wait_for_interfaces(const Opened& opened) {
+        for (const Rollout::NewListener& listener : opened) {
+            if (!listener.sockets.empty()) continue;
+            observer_.on_event(LogLevel::warning,
+                               fmt::format("listener {} waits for interface {}, which is not there",
+                                           listener.frontend.address.to_string(),
+                                           listener.frontend.options.socket.interface));
+            late_listeners_.add(listener.frontend.socket);
+        }
+    }
+
+    // Whether that is over. What it is to be, now, is said by the generation.
+    bool try_late_listener(std::uint32_t socket) noexcept {
+        if (applying_) return false;  // not all workers may know its frontend yet
+        try {
+            const auto& frontends = roster_.generation().frontends;
+            const auto spec = std::ranges::find(frontends, socket, &FrontendSpec::socket);
+            if (spec == frontends.end() || draining_ || stopping_) return true;
+            add_late_listener({*spec, open_sockets(spec->address, spec->options)});
+            observer_.on_event(LogLevel::info, fmt::format("interface {} is there: listening on {}",
+                                                           spec->options.socket.interface,
+                                                           spec->address.to_string()));
+            return true;
+        } catch (const std::exception& error) {
+            const auto* const known = dynamic_cast<const std::system_error*>(&error);
+            if (known == nullptr || known->code().value() != ENODEV) tell_trouble(error.what());
+            return false;
+        }
+    }
+
+    void add_late_listener(Rollout::NewListener listener) {
+        // Each worker takes its own out of it.
+        const auto shared = std::make_shared<Rollout::NewListener>(std::move(listener));
+        broadcast(
+            [this, shared](Worker& worker) {
+                if (worker.index() >= shared->sockets.size()) return;
+                try {
+                    worker.add_listener(shared->frontend,
+                                        std::move(shared->sockets[worker.index()]));
+                } catch (const std::exception& error) {
+                    tell_trouble(error.what());
+                }
+            },
+            [] {});
+    }
+
+    // From the thread of any worker. Each of them may find the same.
+    void tell_trouble(const std::string& trouble) {
+        {
+            const std::lock_guard lock{telling_troubles_};
+            if (std::ranges::find(troubles_, trouble) != troubles_.end()) return;
+            troubles_.push_back(trouble);
+        }
+        observer_.on_event(LogLevel::warning, trouble);
+    }
+    void forget_troubles() {
+        const std::lock_guard lock{telling_troubles_};
+        troubles_.clear();
     }
 
     // --- going over
@@ -545,6 +618,7 @@ private:
             [this](const Backend& backend) { tell_supervisor(backend, &Supervisor::on_failure); },
         .on_backend_answering =
             [this](const Backend& backend) { tell_supervisor(backend, &Supervisor::on_success); },
+        .on_listener_trouble = [this](const std::string& trouble) { tell_trouble(trouble); },
         .on_pipes_in_the_way = [this] { on_pipes_in_the_way(); }};
     std::unique_ptr<Supervisor> supervisor_ = std::make_unique<Supervisor>(
         reactor_, observer_,
@@ -557,6 +631,11 @@ private:
     std::vector<Worker*> workers_;  // all of them; does not change once one accepts
     std::atomic<bool> refusal_told_{false};
     std::atomic<bool> stopping_{false};
+
+    LateListeners late_listeners_{
+        reactor_, [this](std::uint32_t socket) { return try_late_listener(socket); }};
+    mutable std::mutex telling_troubles_;
+    std::vector<std::string> troubles_;  // of the last apply()
 
     bool applying_ = false;
     std::shared_ptr<Rollout> rollout_;  // of apply(), while workers go over
@@ -602,6 +681,7 @@ void Proxy::apply(const Config& config, std::function<void()> on_applied) {
     apply(prepare(config), std::move(on_applied));
 }
 const Config& PreparedConfig::config() const noexcept { return impl_->draft.config(); }
+std::vector<std::string> Proxy::listener_troubles() const { return impl_->listener_troubles(); }
 const Config& Proxy::config() const noexcept { return impl_->config(); }
 std::vector<BackendStatus> Proxy::backends() const { return impl_->backends(); }
 std::size_t Proxy::set_backend(std::string_view service, std::string_view backend,

@@ -2,6 +2,7 @@
 
 #include "proxy/affinity.hpp"
 #include "proxy/balance_table.hpp"
+#include "proxy/listen_options.hpp"
 #include "proxy/listener_conflicts.hpp"
 #include "proxy/service_graph.hpp"
 #include "proxy/succession.hpp"
@@ -116,18 +117,6 @@ void reject_bad_backends(const Config& config) {
                 fmt::format("service \"{}\" has no backend with a weight above 0", service.name));
         }
     }
-}
-
-ListenOptions listen_options(const ServiceConfig& service) {
-    ListenOptions options;
-    options.backlog = static_cast<int>(service.backlog);
-    options.socket = service.socket;
-    options.fast_open = service.fast_open;
-    options.defer_accept = service.defer_accept;
-    options.mode = service.unix_mode;
-    options.owner = service.unix_owner.user;
-    options.group = service.unix_owner.group;
-    return options;
 }
 
 std::unique_ptr<Balancer> make_custom_balancer(const ServiceConfig& service) {

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <exception>
+#include <fmt/format.h>
 #include <new>
 #include <utility>
 
@@ -108,17 +110,35 @@ void Worker::learn_frontends(const Generation& generation) {
 
 void Worker::switch_over(const Generation& generation) {
     // Who is accepted while one is closed may make us pause the others: none of them moves yet.
+    std::vector<std::pair<Listener*, const FrontendSpec*>> cut_off;
     for (const auto& listener : listeners_) {
         const FrontendSpec* const spec = generation.frontend_of(listener->id());
         if (spec == nullptr) {
             close(*listener);
-        } else if (!spec->as_before) {
-            listener->serve(*find_frontend(spec->id), spec->options);
+            continue;
         }
+        const auto troubles = spec->as_before
+                                  ? listener->look_after_file(spec->options)
+                                  : listener->serve(*find_frontend(spec->id), spec->options);
+        for (const std::string& trouble : troubles) shared_.on_listener_trouble(trouble);
+        if (listener->is_cut_off()) cut_off.emplace_back(listener.get(), spec);
     }
     std::erase_if(listeners_, [&](const std::unique_ptr<Listener>& listener) {
-        return generation.frontend_of(listener->id()) == nullptr;
+        return generation.frontend_of(listener->id()) == nullptr || listener->is_of_no_use();
     });
+    for (const auto& [listener, spec] : cut_off) reopen(*listener, *spec);
+}
+
+// The old one stays for those who wait in its queue.
+void Worker::reopen(Listener& listener, const FrontendSpec& spec) {
+    const std::string address = spec.address.to_string();
+    try {
+        add_listener(spec, listen_on(spec.address, spec.options));
+        listener.supersede();
+        shared_.on_listener_trouble(fmt::format("listener {}: it has a new file", address));
+    } catch (const std::exception& error) {
+        shared_.on_listener_trouble(error.what());
+    }
 }
 
 void Worker::add_listener(const FrontendSpec& frontend, Fd socket) {

@@ -54,6 +54,8 @@ public:
         /// could, after others had not. On the calling worker's thread.
         std::function<void(const Backend&)> on_backend_failing;
         std::function<void(const Backend&)> on_backend_answering;
+        /// What could not be done on a listener that stays, for people.
+        std::function<void(const std::string&)> on_listener_trouble;
         /// Descriptors that sessions need are in pipes, maybe idle ones of other workers.
         std::function<void()> on_pipes_in_the_way;
     };
@@ -169,6 +171,7 @@ private:
     void learn_services(const Generation& generation);
     void unlink(Session& session) noexcept;
     void learn_frontends(const Generation& generation);
+    void reopen(Listener& listener, const FrontendSpec& spec);
     [[nodiscard]] Duration inspection_interval() const noexcept;
 
     Reactor& reactor_;

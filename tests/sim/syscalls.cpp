@@ -249,9 +249,9 @@ int set_option(int fd, int level, int name, int value) noexcept {
     const SimulationsTurn simulation;
     File* const file = begin().file(fd, "setsockopt");
     if (file == nullptr) return EBADF;
-    auto* const socket = dynamic_cast<Endpoint*>(file);
-    if (socket != nullptr && level == SOL_SOCKET && name == SO_REUSEPORT && value != 0)
-        socket->share_port();
+    if (level != SOL_SOCKET || name != SO_REUSEPORT || value == 0) return 0;
+    if (auto* const socket = dynamic_cast<Endpoint*>(file)) socket->share_port();
+    if (auto* const listener = dynamic_cast<Listener*>(file)) listener->share_port();
     return 0;
 }
 

@@ -187,6 +187,8 @@ public:
     [[nodiscard]] const Place& place() const noexcept { return place_; }
     /// By SO_REUSEPORT.
     [[nodiscard]] bool shared() const noexcept { return shared_; }
+    /// As Linux allows it to be set on one that listens already.
+    void share_port() noexcept { shared_ = true; }
     /// listen(2) once more.
     void set_backlog(std::size_t backlog) noexcept { backlog_ = backlog; }
     [[nodiscard]] bool full() const noexcept { return queue_.size() > backlog_; }

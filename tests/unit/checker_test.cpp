@@ -431,6 +431,12 @@ TEST_CASE("checker: errors of this machine do not count", "[health][checker]") {
         REQUIRE(f.got_result());
         CHECK_THAT(f.last().cause, eplb::test::starts_with("interface: "));
     }
+    SECTION("no such congestion control, which is the errno of a missing Unix socket") {
+        options.route.socket.congestion = "nosuch";
+        f.check(std::move(options));
+        REQUIRE(f.got_result());
+        CHECK(f.last().cause == "congestion: No such file or directory");
+    }
     CHECK(f.last().outcome == Outcome::local_error);
     CHECK_FALSE(f.last().transition);
     CHECK(f.checker->health() == Health::unknown);

@@ -286,6 +286,41 @@ TEST_CASE("proxy: a Unix backend that is not there refuses too", "[proxy][proxy_
     CHECK(f.observer.ends[0].failed_attempts == Attempts{{gone, ENOENT}});
 }
 
+TEST_CASE("proxy: an option that the kernel refuses is no fault of the backend, whatever its errno",
+          "[proxy][proxy_whole]") {
+    Fixture f{1};
+    Config config = f.config();
+    config.services[0].listen = {Address::parse("unix:@eplb-proxy-option")};  // has none of them
+    config.services[0].eject_after = 1;
+    config.services[0].max_ejected_percent = 100;
+    std::string option;
+    int error = 0;
+    SECTION("a congestion control that is not there") {
+        config.services[0].socket.congestion = option = "nosuch";
+        option = "congestion";
+        error = ENOENT;
+    }
+    SECTION("a source that is not ours") {
+        config.services[0].sources = {Address::parse("192.0.2.1:0")};
+        option = "source";
+        error = EADDRNOTAVAIL;
+    }
+    f.start(config);
+    f.observer.on_end = [&](const eplb::SessionSummary& summary) {
+        CHECK(summary.problem == option);
+        REQUIRE(summary.failed_attempts.size() == 1);
+        CHECK(summary.failed_attempts[0].option == option);
+    };
+    Peer& client = f.connect();
+    REQUIRE(f.loop.until([&] { return client.over(); }));
+    REQUIRE(f.until_ended(1));
+    CHECK(f.observer.ends[0].reason == EndReason::local_error);
+    CHECK(f.observer.ends[0].error == error);
+    const auto backends = f.proxy->backends();
+    CHECK(backends[0].failures == 0);
+    CHECK_FALSE(backends[0].ejected);
+}
+
 TEST_CASE("proxy: a backend that does not answer in time is passed over for the next",
           "[proxy][proxy_whole]") {
     Fixture f{1, {.echo = true}};
