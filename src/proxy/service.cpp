@@ -4,7 +4,6 @@
 #include "proxy/session.hpp"
 
 #include <algorithm>
-#include <fmt/format.h>
 #include <fstream>
 #include <iterator>
 #include <new>
@@ -110,15 +109,7 @@ const Address* Service::next_source(int family) noexcept {
     return nullptr;
 }
 
-std::string Service::make_unique_id() {
-    static const std::uint64_t process = [] {
-        std::random_device device;
-        return std::uint64_t{device()} << 32 | device();
-    }();
-    // Of a service and a worker; there are never that many of either.
-    const std::uint64_t place = (std::uint64_t{id()} << 12 ^ worker_) << 40;
-    return fmt::format("{:016x}{:016x}", process, place ^ next_unique_id_++);
-}
+std::string Service::make_unique_id() { return unique_ids_.next(); }
 
 void Service::remove() noexcept {
     removed_ = true;

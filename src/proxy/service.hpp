@@ -6,6 +6,7 @@
 #include "proxy/failed_attempts.hpp"
 #include "proxy/rebalancer.hpp"
 #include "proxy/service_spec.hpp"
+#include "proxy/unique_ids.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -130,7 +131,7 @@ private:
     bool removed_ = false;
     bool up_to_date_ = true;  // false: an update() has failed
     std::size_t frontends_ = 0;
-    std::uint64_t next_unique_id_ = 0;
+    UniqueIds unique_ids_;
     std::size_t next_source_ = 0;
 };
 
