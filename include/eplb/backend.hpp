@@ -162,11 +162,21 @@ public:
     void set_ejected(bool ejected) noexcept {
         set_bits(ejected_bit, ejected ? ejected_bit : std::uint8_t{0});
     }
+    /// It came while its service was working already, and its first check has said nothing yet.
+    [[nodiscard]] bool untried() const noexcept { return has(untried_bit); }
+    /// For whoever checks it. Leaves the rest as it is, too.
+    void set_untried(bool untried) noexcept {
+        set_bits(untried_bit, untried ? untried_bit : std::uint8_t{0});
+    }
     /// Sessions may be sent to it, if all is well: it is wanted and has a weight.
     [[nodiscard]] bool enabled() const noexcept { return wanted() == Wanted::up && weight() > 0; }
     /// And as far as is known, it works.
     [[nodiscard]] bool usable() const noexcept {
         return state_.load(std::memory_order_relaxed) == 0 && weight() > 0;
+    }
+    /// The same, or nothing is known of it because it is untried().
+    [[nodiscard]] bool may_work() const noexcept {
+        return (state_.load(std::memory_order_relaxed) & ~untried_bit) == 0 && weight() > 0;
     }
 
     /// Sessions connecting or connected to it now, without those that it has finished: what limits
@@ -199,6 +209,10 @@ public:
     [[nodiscard]] std::uint32_t failures_in_a_row() const noexcept {
         return failures_in_a_row_.load(std::memory_order_relaxed);
     }
+    /// What another Backend counted, which was the same server.
+    void set_failures_in_a_row(std::uint32_t failures) noexcept {
+        failures_in_a_row_.store(failures, std::memory_order_relaxed);
+    }
 
     /// It is known at `now` that a connection to it is none to ourselves.
     void meet(TimePoint now) noexcept {
@@ -223,6 +237,7 @@ private:
     static constexpr std::uint8_t wanted_mask = 3;
     static constexpr std::uint8_t down_bit = 4;
     static constexpr std::uint8_t ejected_bit = 8;
+    static constexpr std::uint8_t untried_bit = 16;
 
     [[nodiscard]] bool has(std::uint8_t bit) const noexcept {
         return (state_.load(std::memory_order_relaxed) & bit) != 0;

@@ -101,6 +101,7 @@ struct BackendStatus {
     Backend::Wanted wanted = Backend::Wanted::up;
     bool down = false;     ///< its checks say so
     bool ejected = false;  ///< it failed clients, and is left alone for a while
+    bool untried = false;  ///< it is new, and waits for its first check
 };
 
 /// Of all workers together. Numbers that go on changing are not all of the same moment.
@@ -155,6 +156,10 @@ public:
     /// A service stays if its name does, or one of its listeners. With another name it, or a backend,
     /// is called otherwise from then on, and nothing else happens.
     ///
+    /// A backend that a service did not have gets no clients before its first check has passed, unless
+    /// no other one is usable, or there are no checks. One that had left is what it was (down, ejected,
+    /// not wanted, starting slowly) if it returns before `fall` checks would have found that anew.
+    ///
     /// Throws as the constructor does, and then nothing has changed. `on_applied` is called when all
     /// workers work by the new configuration: never within this call, and with one worker at the
     /// latest in the next turn. Until they all do, once the proxy drains, and from within a call of the
@@ -179,8 +184,8 @@ public:
 
     /// What an operator wants of the backends of `service` that are called `backend`, by name or by
     /// address. Returns how many there are in config(), be it all applied yet or not. It stays so,
-    /// whatever apply() says, for as long as the backend is there. In maintenance a backend is not
-    /// checked.
+    /// whatever apply() says, for as long as the backend is there, and the short time after that of
+    /// which apply() tells. In maintenance a backend is not checked.
     std::size_t set_backend(std::string_view service, std::string_view backend,
                             Backend::Wanted wanted);
 

@@ -202,7 +202,9 @@ KeyTable<CheckConfig> make_check_keys() {
             "Good results in a row that make a backend that is down up."),
         key<V>(
             "fall", count_codec(1, 1000), [](auto& v) -> auto& { return v.fall; }, "",
-            "Bad ones that make one that is up down."),
+            "Bad ones that make one that is up down. A backend that comes by a reload or a name gets "
+            "no clients before its first check, unless no other one is usable; one that had left and "
+            "returns before so many checks would have been made is what it was, up or down."),
         key<V>(
             "address", other_address_codec(), [](auto& v) -> auto& { return v.address; }, "",
             "Who is asked instead of the backend: an IP address with a port, or a Unix socket."),

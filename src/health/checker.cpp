@@ -60,7 +60,9 @@ Checker::Checker(Reactor& reactor, Options options, OnResult on_result)
       random_{options.seed},
       watch_{reactor, *this},
       timer_{reactor, *this} {
-    if (config_.type != CheckConfig::Type::none) timer_.start(options.offset);
+    if (config_.type == CheckConfig::Type::none) return;
+    state_.assume(options.health);
+    timer_.start(options.offset);
 }
 
 Checker::~Checker() {

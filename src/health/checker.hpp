@@ -76,6 +76,8 @@ public:
         Route route;
         Duration offset{0};      ///< until the first check, so that not all begin at once
         std::uint64_t seed = 0;  ///< of the jitter
+        /// What an earlier checker of the same backend has found.
+        Health health = Health::unknown;
     };
 
     /// The first check begins in the next turn, or after the offset.

@@ -25,9 +25,11 @@ void RiseFall::set_limits(unsigned rise, unsigned fall) noexcept {
     fall_ = std::max(fall, 1U);
 }
 
-void RiseFall::reset() noexcept {
-    health_ = Health::unknown;
+void RiseFall::assume(Health health) noexcept {
+    health_ = health;
     streak_ = 0;
 }
+
+void RiseFall::reset() noexcept { assume(Health::unknown); }
 
 }  // namespace eplb::health

@@ -43,6 +43,8 @@ public:
     /// The results so far were those of another question: the state stays, what contradicts it is
     /// forgotten.
     void forget_streak() noexcept { streak_ = 0; }
+    /// What was found before, by somebody else who counted.
+    void assume(Health health) noexcept;
     /// Nothing is known any more.
     void reset() noexcept;
 

@@ -155,6 +155,7 @@ public:
         limits_ = limits;
         budget_.set_limits(limits.descriptors, limits.sessions);
         roster_.commit(*draft);
+        supervisor_->announce(roster_.members());
         forget_troubles();
         wait_for_interfaces(opened);
         rollout_ = std::make_shared<Rollout>(Rollout::Crew{reactor_, *first_, threads_, observer_},

@@ -491,7 +491,8 @@ std::vector<BackendStatus> Roster::backends() const {
         if (known.removed && backend.sessions() == 0) continue;
         all.push_back({known.member.service->name, backend.name(), backend.address(),
                        backend.weight(), backend.sessions(), backend.attempts(), backend.failures(),
-                       known.removed, backend.wanted(), backend.down(), backend.ejected()});
+                       known.removed, backend.wanted(), backend.down(), backend.ejected(),
+                       backend.untried()});
     }
     return all;
 }

@@ -123,6 +123,10 @@ Service::Choice Service::pick(const Address& client, const FailedAttempts* faile
     const auto enabled = [](const Backend& backend) { return backend.enabled(); };
     if (const auto choice = pick_from(primaries_, usable, client, failed, now)) return *choice;
     if (const auto choice = pick_from(backups_, usable, client, failed, now)) return *choice;
+    // Those that are new, and wait for their first check, are a better hope than nobody.
+    const auto may_work = [](const Backend& backend) { return backend.may_work(); };
+    if (const auto choice = pick_from(primaries_, may_work, client, failed, now)) return *choice;
+    if (const auto choice = pick_from(backups_, may_work, client, failed, now)) return *choice;
     // Some work, but have failed this client.
     const auto works = [](const Backend* backend) { return backend->usable(); };
     if (std::ranges::any_of(primaries_.backends, works) ||

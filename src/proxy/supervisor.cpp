@@ -17,11 +17,20 @@
 namespace eplb {
 namespace {
 
+using namespace std::string_view_literals;
+
 constexpr int slow_start_steps = 32;
 
 std::string label(const Backend& backend) {
     if (backend.name().empty()) return backend.address().to_string();
     return fmt::format("{}/{}", backend.name(), backend.address().to_string());
+}
+
+// Who it is, should it leave and return.
+std::string identity(const ServiceBackend& member) {
+    const Backend& backend = *member.backend;
+    return fmt::format("{}\0{}\0{}"sv, member.service->name, backend.name(),
+                       backend.address().to_string());
 }
 
 std::string_view to_word(Backend::Wanted wanted) noexcept {
@@ -70,25 +79,49 @@ void Supervisor::tell(LogLevel level, const ServiceBackend& member,
     } catch (const std::bad_alloc&) {}
 }
 
+void Supervisor::announce(const std::vector<ServiceBackend>& members) {
+    const TimePoint now = reactor_.now();
+    memory_.tidy(now);
+    for (const ServiceBackend& member : members) {
+        Entry*& known = by_backend_[member.backend.get()];
+        if (known != nullptr) continue;
+        auto entry = std::make_unique<Entry>();
+        entry->member = member;
+        entry->index = announced_.size();
+        if (const Verdict* const verdict = memory_.recall(identity(member), now)) {
+            recall(*entry, *verdict);
+        } else if (member.service->check.type != CheckConfig::Type::none) {
+            member.backend->set_untried(true);
+        }
+        known = entry.get();
+        announced_.push_back(std::move(entry));
+    }
+}
+
 void Supervisor::supervise(const std::vector<ServiceBackend>& members) {
     std::vector<std::unique_ptr<Entry>> entries;
+    entries.reserve(members.size());
     for (const ServiceBackend& member : members) {
-        const auto known = std::ranges::find_if(entries_, [&](const auto& entry) {
-            return entry && entry->member.backend == member.backend;
-        });
-        std::unique_ptr<Entry> entry =
-            known != entries_.end() ? std::move(*known) : std::make_unique<Entry>();
+        Entry*& known = by_backend_[member.backend.get()];
+        std::unique_ptr<Entry> entry;
+        for (auto* const all : {&entries_, &announced_}) {
+            if (known == nullptr || known->index >= all->size()) continue;
+            if ((*all)[known->index].get() == known) entry = std::move((*all)[known->index]);
+        }
+        if (!entry) entry = std::make_unique<Entry>();
+        known = entry.get();
         entry->member = member;
         entry->index = entries.size();
         entries.push_back(std::move(entry));
     }
-    // What is known of those that are gone is out of date should they come back.
-    for (const auto& entry : entries_) {
-        if (!entry) continue;
-        entry->member.backend->set_down(false);
-        entry->member.backend->set_ejected(false);
-        entry->member.backend->set_share(Backend::full_share);
+    for (const auto* const all : {&entries_, &announced_}) {
+        for (const auto& entry : *all) {
+            if (!entry) continue;
+            remember(*entry);
+            by_backend_.erase(entry->member.backend.get());
+        }
     }
+    announced_.clear();
     entries_ = std::move(entries);
     for (const auto& entry : entries_) {
         if (entry->member.backend->ejected() && entry->member.service->eject_after == 0)
@@ -96,6 +129,65 @@ void Supervisor::supervise(const std::vector<ServiceBackend>& members) {
         update_check(*entry);
     }
     schedule();
+}
+
+// For as long as its checks would need to find the same again; where there are none, as long as the
+// usual ones would.
+void Supervisor::remember(Entry& entry) {
+    Backend& backend = *entry.member.backend;
+    const CheckConfig& check = entry.member.service->check;
+    const health::Health health = entry.checker ? entry.checker->health() : entry.health;
+    Verdict verdict{.wanted = backend.wanted(),
+                    .untried = backend.untried(),
+                    .health = health,
+                    .cause = std::move(entry.cause),
+                    .ejections = entry.ejections,
+                    .failures_in_a_row = backend.failures_in_a_row(),
+                    .ejected_until = entry.ejected_until,
+                    .ejected = backend.ejected(),
+                    .slow_since = entry.slow_since};
+    Duration time = check.timeout;
+    for (unsigned i = 0; i < std::max(check.fall, 1U) && time < Duration::max(); ++i)
+        time = saturating_add(time, check.interval);
+    memory_.remember(identity(entry.member), std::move(verdict),
+                     saturating_add(reactor_.now(), time));
+    backend.set_down(false);
+    backend.set_ejected(false);
+    backend.set_untried(false);
+    backend.set_share(Backend::full_share);
+}
+
+void Supervisor::recall(Entry& entry, const Verdict& verdict) {
+    Backend& backend = *entry.member.backend;
+    const ServiceConfig& service = *entry.member.service;
+    const TimePoint now = reactor_.now();
+    const bool checked = service.check.type != CheckConfig::Type::none;
+    std::string was;
+    const auto add = [&was](std::string_view what) {
+        was += was.empty() ? "" : ", ";
+        was += what;
+    };
+    backend.set_failures_in_a_row(verdict.failures_in_a_row);
+    entry.ejections = verdict.ejections;
+    if (checked) {
+        entry.health = verdict.health;
+        entry.cause = verdict.cause;
+        backend.set_untried(verdict.untried);
+        backend.set_down(verdict.health == health::Health::down);
+        if (backend.down()) add(fmt::format("down: {}", entry.cause));
+    }
+    if (verdict.ejected && verdict.ejected_until > now && service.eject_after != 0) {
+        entry.ejected_until = verdict.ejected_until;
+        backend.set_ejected(true);
+        add("left alone");
+    }
+    if (verdict.wanted != Backend::Wanted::up) add(to_word(verdict.wanted));
+    backend.set_wanted(verdict.wanted);
+    if (verdict.slow_since != TimePoint::max()) {
+        entry.slow_since = verdict.slow_since;
+        update_slow_start(entry, now);
+    }
+    if (!was.empty()) tell(LogLevel::info, entry.member, "is back, and as it was: {}", was);
 }
 
 // --- clients' experience
@@ -134,13 +226,15 @@ void Supervisor::on_success(const Backend& backend) {
 }
 
 // As many as max_ejected_percent says, rounded down: the only one there is stays. Those whose checks
-// fail are gone, too.
+// fail are gone, too; of those that are untried nothing is known.
 bool Supervisor::may_eject(const Entry& entry) const noexcept {
     std::size_t all = 0;
     std::size_t gone = 0;
     for (const auto& other : entries_) {
         const Backend& backend = *other->member.backend;
-        if (other->member.service != entry.member.service || !backend.enabled()) continue;
+        if (other->member.service != entry.member.service || !backend.enabled() ||
+            backend.untried())
+            continue;
         ++all;
         if (backend.ejected() || backend.down()) ++gone;
     }
@@ -163,6 +257,8 @@ void Supervisor::update_check(Entry& entry) {
         wanted.type == CheckConfig::Type::none || backend.wanted() == Backend::Wanted::maintenance;
     if (off) {
         entry.checker.reset();
+        entry.health = health::Health::unknown;
+        if (wanted.type == CheckConfig::Type::none) backend.set_untried(false);
         if (!backend.down()) return;
         backend.set_down(false);
         tell(LogLevel::info, entry.member, "is not checked any more");
@@ -183,7 +279,8 @@ void Supervisor::update_check(Entry& entry) {
                                  .config = wanted,
                                  .route = route_of(*entry.member.service),
                                  .offset = spread * static_cast<int>(entry.index % 100),
-                                 .seed = std::hash<std::string>{}(label(backend))},
+                                 .seed = std::hash<std::string>{}(label(backend)),
+                                 .health = entry.health},
         [this, &entry](const health::CheckResult& result) { on_check(entry, result); });
 }
 
@@ -197,6 +294,8 @@ void Supervisor::on_check(Entry& entry, const health::CheckResult& result) {
     }
     entry.cause = result.cause;
     if (!result.transition) return;
+    const bool was_untried = backend.untried();
+    backend.set_untried(false);
     if (result.transition->to == health::Health::down) {
         backend.set_down(true);
         tell(LogLevel::warning, entry.member, "is down: {}", result.cause);
@@ -204,11 +303,15 @@ void Supervisor::on_check(Entry& entry, const health::CheckResult& result) {
         hooks_.on_change();
         return;
     }
-    if (!backend.down()) return;  // the first check of all passed
+    if (!backend.down() && !was_untried) return;  // the first check of all passed
     backend.set_down(false);
     tell(LogLevel::info, entry.member, "is up");
     hooks_.on_up(entry.member);
-    came_back(entry);
+    if (was_untried) {
+        hooks_.on_change();
+    } else {
+        came_back(entry);
+    }
 }
 
 // --- operators
@@ -283,9 +386,8 @@ void Supervisor::schedule() {
 }
 
 Supervisor::Entry* Supervisor::find(const Backend& backend) noexcept {
-    const auto found = std::ranges::find_if(
-        entries_, [&](const auto& entry) { return entry->member.backend.get() == &backend; });
-    return found == entries_.end() ? nullptr : found->get();
+    const auto found = by_backend_.find(&backend);
+    return found == by_backend_.end() ? nullptr : found->second;
 }
 
 }  // namespace eplb

@@ -7,6 +7,7 @@
 #include "eplb/timer.hpp"
 #include "health/checker.hpp"
 #include "proxy/service_spec.hpp"
+#include "proxy/verdict_memory.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -15,6 +16,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 namespace eplb {
@@ -28,6 +30,8 @@ class Reactor;
 ///                longer each time, until it serves one
 ///   slow starts  one that comes back gets its share little by little
 ///   maintenance  what an operator wants
+///   newcomers    one that comes while its service works gets no clients before its first check,
+///                unless nobody else is usable; one that returns soon is what it was
 ///
 /// A session that fails on this machine's account says nothing of its backend, nor does a check.
 /// Belongs to the thread of its reactor, which outlives it.
@@ -44,7 +48,11 @@ public:
     Supervisor(Reactor& reactor, ProxyObserver& observer, Hooks hooks);
     ~Supervisor() override;
 
-    /// All that there are, from now on. Those that were there before keep their state.
+    /// All that there will be with the next supervise(), before any worker can send a client to
+    /// them: says of those that are new what is known of them.
+    void announce(const std::vector<ServiceBackend>& members);
+    /// All that there are, from now on. Those that were there before keep their state. Who is there
+    /// from the beginning, and was not announced, gets clients until its first check says otherwise.
     void supervise(const std::vector<ServiceBackend>& members);
 
     /// A session could not connect to it, or could after others had failed.
@@ -62,10 +70,13 @@ private:
         TimePoint ejected_until = TimePoint::max();
         TimePoint slow_since = TimePoint::max();
         std::unique_ptr<health::Checker> checker;
-        std::string cause;  // why it is down
+        health::Health health = health::Health::unknown;  // for the next checker to begin with
+        std::string cause;                                // why it is down
     };
 
     [[nodiscard]] Entry* find(const Backend& backend) noexcept;
+    void remember(Entry& entry);
+    void recall(Entry& entry, const Verdict& verdict);
     [[nodiscard]] bool may_eject(const Entry& entry) const noexcept;
     void end_ejection(Entry& entry);
     void on_check(Entry& entry, const health::CheckResult& result);
@@ -81,6 +92,10 @@ private:
     ProxyObserver& observer_;
     Hooks hooks_;
     std::vector<std::unique_ptr<Entry>> entries_;
+    // Those of entries_, and those that were announced.
+    std::unordered_map<const Backend*, Entry*> by_backend_;
+    std::vector<std::unique_ptr<Entry>> announced_;
+    VerdictMemory memory_;
     Timer timer_;
 };
 

@@ -566,14 +566,71 @@ class StatusPage(Backend):
                     request += data
                 if not request:
                     continue
-                status = self.script.popleft() if self.script else self.status
+                status = self.answer()
                 sock.sendall(f"HTTP/1.0 {status} Whatever\r\n\r\nbody".encode())
                 self.requests.append(request.decode().splitlines()[0])
+
+    def answer(self):
+        return self.script.popleft() if self.script else self.status
 
     def close(self):
         with contextlib.suppress(OSError):
             self.listener.shutdown(socket.SHUT_RDWR)
         super().close()
+
+
+class SlowPage(StatusPage):
+    """Says nothing before it is told to."""
+
+    def __init__(self, *args):
+        self.may_answer = threading.Event()
+        self.asked = threading.Event()
+        super().__init__(*args)
+
+    def answer(self):
+        self.asked.set()
+        assert self.may_answer.wait(GUARD)
+        return self.status
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("status", [200, 503])
+def test_a_backend_that_comes_by_a_reload_waits_for_its_first_check(lab, workers, status):
+    network = lab.namespace()  # where a port is free on both hosts
+    with network.entered():
+        servers = [lab.greeter(name, where=f"127.0.0.{n}:0") for n, name in ((1, "a"), (2, "b"))]
+        pages = [lab.keep(StatusPage())]
+        port = int(pages[0].address.rsplit(":", 1)[1])
+        pages.append(lab.keep(SlowPage(f"127.0.0.2:{port}", status)))
+    keys = check(type="http", port=port, path="/", status=200, interval="20ms", rise=1)
+    eplb = start(lab, servers[:1], keys, workers=workers, namespace=network)
+
+    def names(count):
+        with network.entered():
+            return {read_exactly(lab.client(eplb), 1) for _ in range(count)}
+
+    wait_until(lambda: pages[0].requests, "the first one was asked")
+    with network.entered():  # clients all the time, not only when everybody knows
+        clients = [lab.keep(eplb.connect()) for _ in range(20)]
+        eplb.reload(f"workers = {workers}\n" + service(eplb.listeners[0], servers, keys))
+        clients += [lab.keep(eplb.connect()) for _ in range(20)]
+    assert {read_exactly(client, 1) for client in clients} == {b"a"}
+    assert pages[1].asked.wait(GUARD)
+    assert names(20) == {b"a"}
+    pages[1].may_answer.set()
+    if status == 200:
+        eplb.wait_for_message(rf"{servers[1].address} .* is up")
+        wait_until(lambda: names(4) == {b"a", b"b"}, "it serves")
+        return
+    eplb.wait_for_message(rf"{servers[1].address} .* is down: http: status 503")
+    assert names(20) == {b"a"}
+    # Out and in again: it is not up because of that.
+    one, two = (f"workers = {workers}\n" + service(eplb.listeners[0], s, keys) for s in (servers[:1], servers))
+    pages[1].may_answer.clear()
+    for text in (one, one + "\n", two):
+        eplb.reload(text)
+    assert names(20) == {b"a"}
+    pages[1].may_answer.set()
 
 
 @pytest.mark.quick

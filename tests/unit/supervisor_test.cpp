@@ -354,6 +354,226 @@ TEST_CASE("supervisor: a check that is taken out of the configuration leaves nob
     f.connect_through();
 }
 
+// --- newcomers, and those who return
+
+namespace {
+
+// Asked by the checks of a service, a listener that nobody accepts from says nothing.
+CheckConfig patient_check() {
+    CheckConfig check;
+    check.type = CheckConfig::Type::send_expect;
+    check.send = "ok";
+    check.expect = "ok";
+    return check;
+}
+
+void apply(Fixture& f, const Config& config) {
+    bool applied = false;
+    f.proxy->apply(config, [&] { applied = true; });
+    REQUIRE(f.loop.until([&] { return applied; }));
+    REQUIRE(f.loop.settle());
+}
+
+// So long that nothing but its identity is left of a backend that leaves.
+void apply_twice(Fixture& f, const Config& config) {
+    apply(f, config);
+    apply(f, config);
+}
+
+}  // namespace
+
+TEST_CASE("supervisor: a backend that comes while others work gets nobody before its first check",
+          "[proxy][supervisor]") {
+    Fixture f{2, polite};
+    const Door silent;
+    const bool is_well = GENERATE(false, true);
+    Config config = config_for({f.backends[0]->address()});
+    config.services[0].check = patient_check();
+    f.start(config);
+    REQUIRE(f.loop.settle());
+    config.services[0].backends.emplace_back().address = silent.address;
+    if (is_well) config.services[0].backends.emplace_back().address = f.backends[1]->address();
+    apply(f, config);
+    CHECK(f.proxy->backends()[1].untried);
+    for (int i = 0; i < 6; ++i) CHECK(failures_of_a_client(f) == 0);
+    CHECK(f.proxy->backends()[1].attempts == 0);
+
+    let_time_pass(f, 2100ms, 20ms);
+    CHECK_FALSE(f.proxy->backends()[1].untried);
+    CHECK(f.proxy->backends()[1].down);
+    for (int i = 0; i < 6; ++i) CHECK(failures_of_a_client(f) == 0);
+    CHECK(f.proxy->backends()[1].attempts == 0);
+    if (is_well) {
+        CHECK_FALSE(f.proxy->backends()[2].untried);
+        CHECK(f.proxy->backends()[2].attempts >= 3);
+        CHECK(told(f).front() == "is up");
+    }
+}
+
+TEST_CASE("supervisor: a newcomer is tried while nobody else is usable", "[proxy][supervisor]") {
+    Fixture f{1, polite};
+    const Door silent;
+    Config config = config_for({f.backends[0]->address()});
+    config.services[0].check = patient_check();
+    config.services[0].when_all_down = GENERATE(WhenAllDown::try_all, WhenAllDown::refuse);
+    f.start(config);
+    REQUIRE(f.loop.settle());
+    auto& backends = config.services[0].backends;
+    SECTION("because the others are not wanted") {
+        backends.emplace_back().address = silent.address;
+        apply(f, config);
+        f.proxy->set_backend("default", f.backends[0]->address().to_string(),
+                             Backend::Wanted::maintenance);
+    }
+    SECTION("because it is the only one") {
+        backends[0].address = silent.address;
+        apply(f, config);
+    }
+    f.connect();
+    REQUIRE(f.loop.settle());
+    CHECK(f.proxy->backends().back().untried);
+    CHECK(f.proxy->backends()[backends.size() - 1].active == 1);
+}
+
+TEST_CASE("supervisor: who was failed by the others gets the newcomer", "[proxy][supervisor]") {
+    Fixture f;
+    const RefusingPort refuses;
+    const Door silent;
+    Config config = config_for({refuses.address});
+    config.services[0].check = patient_check();
+    config.services[0].check.address = silent.address;  // nobody knows
+    f.start(config);
+    config.services[0].backends.emplace_back().address = f.backends[0]->address();
+    apply(f, config);
+    f.connect_through();
+    CHECK(f.proxy->backends()[0].failures == 1);
+    CHECK(f.proxy->backends()[1].active == 1);
+}
+
+TEST_CASE("supervisor: without a check a newcomer serves at once", "[proxy][supervisor]") {
+    Fixture f{2, polite};
+    Config config = config_for({f.backends[0]->address()});
+    f.start(config);
+    config.services[0].backends.emplace_back().address = f.backends[1]->address();
+    apply(f, config);
+    f.connect_through();
+    f.connect_through();
+    CHECK(f.proxy->backends()[1].active == 1);
+}
+
+TEST_CASE("supervisor: a check that ends leaves nobody untried", "[proxy][supervisor]") {
+    Fixture f{1, polite};
+    const Door silent;
+    Config config = config_for({f.backends[0]->address()});
+    config.services[0].check = patient_check();
+    f.start(config);
+    config.services[0].backends.emplace_back().address = silent.address;
+    apply(f, config);
+    REQUIRE(f.proxy->backends()[1].untried);
+    config.services[0].check = {};
+    apply(f, config);
+    CHECK_FALSE(f.proxy->backends()[1].untried);
+}
+
+TEST_CASE("supervisor: a backend that was down, left and returned is not up because of that",
+          "[proxy][supervisor]") {
+    Fixture f{1, polite};
+    Door door{false};
+    const Config with = [&] {
+        Config config = config_for({door.address, f.backends[0]->address()});
+        config.services[0].check.type = CheckConfig::Type::tcp;
+        return config;
+    }();
+    Config without = with;
+    without.services[0].backends.erase(without.services[0].backends.begin());
+    f.start(with);
+    let_time_pass(f, 10ms, 1ms);
+    REQUIRE(f.proxy->backends()[0].down);
+
+    apply_twice(f, without);
+    let_time_pass(f, 4s, 100ms);
+    apply(f, with);
+    CHECK(f.proxy->backends()[0].down);
+    CHECK(f.proxy->backends()[0].attempts == 0);  // it is another one for all else
+    CHECK(told(f).back() == "is back, and as it was: down: connect: Connection refused");
+    SECTION("until checks say otherwise, as many as ever") {
+        door.open();
+        let_time_pass(f, 100ms, 10ms);
+        CHECK(f.proxy->backends()[0].down);  // one is not enough
+        let_time_pass(f, 2500ms, 10ms);
+        CHECK_FALSE(f.proxy->backends()[0].down);
+        CHECK(told(f).back() == "is up");
+    }
+    SECTION("but is new when its checks would have found that anew since") {
+        apply_twice(f, without);
+        let_time_pass(f, 8s, 100ms);  // 3 checks, every 2s, each of 2s at most
+        door.open();
+        apply(f, with);
+        CHECK_FALSE(f.proxy->backends()[0].down);
+    }
+}
+
+TEST_CASE("supervisor: what an operator wants of a backend, it finds when it returns soon",
+          "[proxy][supervisor]") {
+    Fixture f{2, polite};
+    const Config with = f.config();
+    Config without = with;
+    without.services[0].backends.erase(without.services[0].backends.begin());
+    f.start(with);
+    const auto wanted = GENERATE(Backend::Wanted::maintenance, Backend::Wanted::drain);
+    f.proxy->set_backend("default", f.backends[0]->address().to_string(), wanted);
+    apply_twice(f, without);
+    const Duration away = GENERATE(1s, 9s);
+    let_time_pass(f, away, 1s);
+    apply(f, with);
+    CHECK(f.proxy->backends()[0].wanted == (away == 1s ? wanted : Backend::Wanted::up));
+}
+
+TEST_CASE("supervisor: a backend that is left alone is so when it returns soon, for no longer",
+          "[proxy][supervisor]") {
+    Fixture f{1, polite};
+    const RefusingPort refuses;
+    const Config with = config_for({refuses.address, f.backends[0]->address()});
+    Config without = with;
+    without.services[0].backends.erase(without.services[0].backends.begin());
+    f.start(with);
+    for (int i = 0; i < 6; ++i) failures_of_a_client(f);
+    REQUIRE(f.proxy->backends()[0].ejected);
+    apply_twice(f, without);
+    let_time_pass(f, 3s, 1s);
+    apply(f, with);
+    REQUIRE(f.proxy->backends()[0].ejected);
+    for (int i = 0; i < 4; ++i) CHECK(failures_of_a_client(f) == 0);
+    let_time_pass(f, 8s, 1s);  // 10 in all
+    CHECK_FALSE(f.proxy->backends()[0].ejected);
+    f.observer.events.clear();
+    std::size_t failures = 0;
+    for (int i = 0; i < 4; ++i) failures += failures_of_a_client(f);
+    CHECK(failures == 1);  // one is enough, and twice as long
+    REQUIRE(told(f).size() == 1);
+    CHECK_THAT(told(f)[0], contains("is left alone for 20s"));
+}
+
+TEST_CASE("supervisor: a slow start goes on where it was when a backend returns soon",
+          "[proxy][supervisor]") {
+    Fixture f{1, polite};
+    Door door{false};
+    Config with = config_for({door.address, f.backends[0]->address()});
+    with.services[0].check.type = CheckConfig::Type::tcp;
+    with.services[0].slow_start = 640s;
+    Config without = with;
+    without.services[0].backends.erase(without.services[0].backends.begin());
+    f.start(with);
+    let_time_pass(f, 10ms, 1ms);
+    door.open();
+    let_time_pass(f, 4s, 100ms);
+    REQUIRE_FALSE(f.proxy->backends()[0].down);
+    apply_twice(f, without);
+    apply(f, with);
+    for (int i = 0; i < 20; ++i) f.connect_through();
+    CHECK(f.proxy->backends()[0].active <= 2);
+}
+
 // --- coming back
 
 TEST_CASE("supervisor: a backend that is back starts slowly", "[proxy][supervisor]") {
