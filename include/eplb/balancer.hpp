@@ -79,7 +79,9 @@ public:
 
 /// Each in turn, in proportion to the weights, and smoothly: 5:1:1 gives a a b a c a a, not a a a a
 /// a b c. The algorithm is nginx's: everybody gains their weight, the richest is picked and pays
-/// the total. O(candidates) per pick.
+/// the total. What they have saved up counts as parts of a pick: when weights or candidates are others
+/// than before, it neither outweighs the new weights nor is lost, and shares are even from the next
+/// pick on. Who is new begins in the middle. O(candidates) per pick.
 class EPLB_API RoundRobin final : public Balancer {
 public:
     void prepare(std::span<Backend* const> backends) noexcept override;
@@ -89,7 +91,14 @@ public:
     [[nodiscard]] Backend* next(std::span<Backend* const> among) noexcept;
 
 private:
-    std::vector<std::int64_t> credit_;  // by index()
+    struct Account {
+        const Backend* owner = nullptr;
+        // Whole numbers while nothing changes, so that ties are ties.
+        double credit = 0;
+        double total = 1;  // of the weights when it was counted: what a pick costs
+    };
+
+    std::vector<Account> accounts_;  // by index()
 };
 
 /// The policies there are. Where weights are told of, effective_weight() is meant, which grows

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <utility>
 
 namespace eplb {
 namespace {
@@ -22,10 +23,34 @@ public:
 
 }  // namespace
 
-// What they have saved up stays theirs when others come and go.
+// Those who stay keep what they have saved up, as far as they differ: what those who left had saved,
+// somebody owes them, and a newcomer, who has nothing, would have to make up for that.
 void RoundRobin::prepare(std::span<Backend* const> backends) noexcept {
-    for (const Backend* const backend : backends)
-        credit_.resize(std::max(credit_.size(), backend->index() + 1), 0);
+    std::size_t end = 0;
+    for (const Backend* const backend : backends) end = std::max(end, backend->index() + 1);
+    std::vector<Account> accounts(end);
+    double saved = 0;
+    std::vector<Account*> known;
+    for (const Backend* const backend : backends) {
+        const std::size_t index = backend->index();
+        Account& account = accounts[index];
+        if (index < accounts_.size() && accounts_[index].owner == backend) {
+            account = accounts_[index];
+            saved += account.credit / account.total;
+            known.push_back(&account);
+        }
+        account.owner = backend;
+    }
+    const auto were = std::ranges::count_if(
+        accounts_, [](const Account& account) { return account.owner != nullptr; });
+    // As it is, to the last bit, where nobody left.
+    const double surplus = known.size() == static_cast<std::size_t>(were)
+                               ? 0
+                               : saved / static_cast<double>(known.size());
+    for (Account* const account : known)
+        account->credit =
+            std::clamp(account->credit - surplus * account->total, -account->total, account->total);
+    accounts_ = std::move(accounts);
 }
 
 Backend* RoundRobin::pick(const Candidates& candidates, const Address&, TimePoint) noexcept {
@@ -33,16 +58,27 @@ Backend* RoundRobin::pick(const Candidates& candidates, const Address&, TimePoin
 }
 
 Backend* RoundRobin::next(std::span<Backend* const> among) noexcept {
+    double total = 0;
+    for (const Backend* const candidate : among)
+        total += static_cast<double>(candidate->effective_weight());
+    if (total == 0) total = 1;  // all weights are gone
     Backend* best = nullptr;
-    std::int64_t total = 0;
+    double highest = 0;
+    double gained = 0;  // other threads change weights
     for (Backend* const candidate : among) {
-        const auto weight = static_cast<std::int64_t>(candidate->effective_weight());
-        std::int64_t& credit = credit_[candidate->index()];
-        credit += weight;
-        total += weight;
-        if (best == nullptr || credit > credit_[best->index()]) best = candidate;
+        Account& account = accounts_[candidate->index()];
+        if (account.total != total) {
+            account.credit *= total / account.total;
+            account.total = total;
+        }
+        const auto weight = static_cast<double>(candidate->effective_weight());
+        account.credit += weight;
+        gained += weight;
+        if (best != nullptr && account.credit <= highest) continue;
+        best = candidate;
+        highest = account.credit;
     }
-    if (best != nullptr) credit_[best->index()] -= total;
+    if (best != nullptr) accounts_[best->index()].credit -= gained;
     return best;
 }
 

@@ -48,9 +48,7 @@ Service::Service(std::shared_ptr<const ServiceSpec> spec, std::size_t worker, Re
       timeouts_{relay_timeouts(*config_)} {
     make_balancers();
     take_backends();
-    // Custom ones are asked for clients alone.
-    for (std::size_t i = 0; i < worker && !spec_->custom_balancers; ++i)
-        static_cast<void>(pick({}, nullptr, {}));
+    begin_at_own_place();
 }
 
 bool Service::update(std::shared_ptr<const ServiceSpec> spec, RelayContext& context) {
@@ -67,8 +65,20 @@ bool Service::update(std::shared_ptr<const ServiceSpec> spec, RelayContext& cont
     timeouts_ = timeouts;
     if (!same_policy) make_balancers();
     take_backends();
+    if (!same_policy) begin_at_own_place();
     up_to_date_ = true;
     return !same_timeouts;
+}
+
+// Custom ones are asked for clients alone.
+void Service::begin_at_own_place() noexcept {
+    if (spec_->custom_balancers) return;
+    for (Tier* const tier : {&primaries_, &backups_}) {
+        candidates_.clear();
+        for (Backend* const backend : tier->backends) candidates_.add(*backend);
+        for (std::size_t i = 0; i < worker_ && !candidates_.empty(); ++i)
+            static_cast<void>(tier->balancer->pick(candidates_, {}, {}));
+    }
 }
 
 void Service::make_balancers() {
@@ -85,6 +95,7 @@ void Service::make_balancers() {
 // At every change, because a weight may be another one.
 void Service::take_backends() {
     candidates_.prepare(spec_->index_end);
+    rebalancer_ = {};  // goes by index, and an index may be somebody else's by now
     const auto take = [](Tier& tier, const std::vector<std::shared_ptr<Backend>>& backends,
                          const std::shared_ptr<const BalanceTable>& table) {
         tier.backends.clear();

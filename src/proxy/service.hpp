@@ -105,6 +105,7 @@ private:
     };
 
     void make_balancers();
+    void begin_at_own_place() noexcept;
     [[nodiscard]] bool goes_by_latency() const noexcept;
     [[nodiscard]] bool rebalances() const noexcept;
     void take_backends();

@@ -4,6 +4,8 @@
 #include "support/catch.hpp"
 
 #include <algorithm>
+#include <cmath>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <random>
@@ -168,6 +170,148 @@ TEST_CASE("round robin: more backends later leave the sequence of the old ones i
     backends.balancer.prepare(std::vector<Backend*>{backends.all[0], backends.all[1], &late});
     CHECK(backends.picks(3) == "bab");
 }
+
+TEST_CASE("round robin: weights that change are followed from the next pick on",
+          "[proxy][balancer]") {
+    struct Row {
+        std::uint32_t before;
+        int picks;
+    };
+    for (const Balance policy : {Balance::round_robin, Balance::leastconn, Balance::least_time}) {
+        for (const Row& row : {Row{100, 45}, Row{1000, 400}, Row{1000, 600}, Row{50'000, 20'000}}) {
+            INFO("policy " << static_cast<int>(policy) << ", weight " << row.before);
+            BackendSet backends{{row.before, 1}};
+            const auto balancer = make_balancer(policy, 1);
+            balancer->prepare(backends.all);
+            backends.everybody();
+            static_cast<void>(backends.names(*balancer, row.picks));
+            backends[0].set_weight(1);
+            balancer->prepare(backends.all);
+            const std::string after = backends.names(*balancer, 20);
+            INFO(after);
+            CHECK(std::ranges::count(after, 'a') >= 9);
+            CHECK(std::ranges::count(after, 'a') <= 11);
+            CHECK(after.find("aaa") == std::string::npos);
+            CHECK(after.find("bbb") == std::string::npos);
+        }
+    }
+}
+
+TEST_CASE("round robin: a change of nothing leaves the sequence as it is", "[proxy][balancer]") {
+    Backends backends{{5, 3, 1}};
+    Backends same{{5, 3, 1}};
+    std::string expected;
+    std::string real;
+    for (int i = 0; i < 40; ++i) {
+        expected += same.picks(1);
+        real += backends.picks(1);
+        backends.balancer.prepare(backends.all);
+    }
+    CHECK(real == expected);
+}
+
+TEST_CASE("round robin: whoever has the index of one that left begins anew", "[proxy][balancer]") {
+    for (const bool at_once : {false, true}) {
+        CAPTURE(at_once);
+        BackendSet backends{{1000, 1}};
+        RoundRobin balancer;
+        balancer.prepare(backends.all);
+        backends.everybody();
+        static_cast<void>(backends.names(balancer, 400));
+        if (!at_once) balancer.prepare(std::vector<Backend*>{&backends[0]});
+        Backend late{1, "c", Address::parse("10.0.0.9:1"), 1};
+        backends[0].set_weight(1);
+        balancer.prepare(std::vector<Backend*>{&backends[0], &late});
+        backends.those({&backends[0], &late});
+        const std::string after = backends.names(balancer, 20);
+        INFO(after);
+        CHECK(std::ranges::count(after, 'a') >= 9);
+        CHECK(std::ranges::count(after, 'a') <= 11);
+    }
+}
+
+TEST_CASE("round robin: newcomers do not pay for those who came and left before them",
+          "[proxy][balancer]") {
+    BackendSet backends{{1, 1}};
+    RoundRobin balancer;
+    std::vector<std::unique_ptr<Backend>> late;
+    for (int i = 0; i < 50; ++i) {
+        late.push_back(
+            std::make_unique<Backend>(1, "b", Address::parse("10.0.0.9:1"), i % 2 == 0 ? 1 : 7));
+        balancer.prepare(std::vector<Backend*>{&backends[0], late.back().get()});
+        backends.those({&backends[0], late.back().get()});
+        static_cast<void>(backends.names(balancer, 3));
+    }
+    late.push_back(std::make_unique<Backend>(1, "b", Address::parse("10.0.0.9:1"), 1));
+    balancer.prepare(std::vector<Backend*>{&backends[0], late.back().get()});
+    backends.those({&backends[0], late.back().get()});
+    const std::string after = backends.names(balancer, 20);
+    INFO(after);
+    CHECK(std::ranges::count(after, 'a') >= 9);
+    CHECK(std::ranges::count(after, 'a') <= 11);
+}
+
+TEST_CASE("round robin: when a heavy one goes down, the light ones share evenly at once",
+          "[proxy][balancer]") {
+    Backends backends{{1000, 1, 1}};
+    for (int i = 0; i < 1002; ++i) {
+        backends.picks(1);
+        if (i % 50 != 0) continue;
+        const std::string after = backends.picks(10, backends.some("bc"));
+        INFO(i << ": " << after);
+        REQUIRE(std::ranges::count(after, 'b') >= 4);
+        REQUIRE(std::ranges::count(after, 'b') <= 6);
+    }
+}
+
+TEST_CASE("balancer: whatever weights and backends become, shares are even from the next pick on",
+          "[proxy][balancer]") {
+    const std::vector<std::uint32_t> weights{1, 1, 2, 5, 100, 1000, 65'535};
+    for (const Balance policy : {Balance::round_robin, Balance::leastconn, Balance::least_time}) {
+        for (std::uint32_t seed = 1; seed <= 30; ++seed) {
+            CAPTURE(static_cast<int>(policy), seed);
+            std::mt19937 random{seed};
+            const auto any_weight = [&] { return weights[random() % weights.size()]; };
+            BackendSet all{std::vector<std::uint32_t>(12, 1)};
+            std::vector<std::unique_ptr<Backend>> reborn;  // with the index of one of these
+            const auto balancer = make_balancer(policy, 1);
+            std::vector<Backend*> there{all.all.begin(), all.all.begin() + 3};
+            for (int change = 0; change < 40; ++change) {
+                for (Backend* const backend : there)
+                    if (random() % 3 == 0) backend->set_weight(any_weight());
+                if (there.size() > 2 && random() % 3 == 0) there.erase(there.begin());
+                if (there.size() < 6 && random() % 3 == 0) {
+                    for (std::size_t index = 0; index < 12; ++index) {
+                        const auto has_it = [index](const Backend* b) {
+                            return b->index() == index;
+                        };
+                        if (std::ranges::any_of(there, has_it)) continue;
+                        reborn.push_back(std::make_unique<Backend>(
+                            index, "n", Address::parse("10.0.0.9:1"), any_weight()));
+                        there.push_back(reborn.back().get());
+                        break;
+                    }
+                }
+                balancer->prepare(there);
+                std::vector<Backend*> some = there;
+                if (random() % 3 == 0) some.erase(some.begin() + random() % some.size());
+                all.those(some);
+                double total = 0;
+                for (const Backend* const backend : some) total += backend->weight();
+                std::map<const Backend*, double> picked;
+                const int picks = 1 + static_cast<int>(random() % 200);
+                for (int i = 1; i <= picks; ++i) {
+                    ++picked[balancer->pick(all.candidates, client(1), {})];
+                    for (const Backend* const backend : some) {
+                        const double ideal = i * backend->weight() / total;
+                        REQUIRE(std::abs(picked[backend] - ideal) <= 3);
+                    }
+                }
+            }
+        }
+    }
+}
+
 
 TEST_CASE("round robin: who asks makes no difference", "[proxy][balancer]") {
     Backends backends{{1, 1}};
