@@ -319,7 +319,10 @@ KeyTable<ServiceValues> make_service_keys() {
             "max_connections_per_source", count_codec(0, 100'000'000),
             [](auto& v) -> auto& { return v.config.max_connections_per_source; }, "",
             "Connections that one client may have at a time: of an IPv4 address, or of the first "
-            "64 bits of an IPv6 address; further ones are reset. 0 is no limit."),
+            "64 bits of an IPv6 address; further ones are reset. 0 is no limit. 65,536 clients at a "
+            "time are told apart; those beyond share one client's limits with the others of their "
+            "/24 or /48 (IPv6) that are beyond, and when these are too many, too, of their /16 or "
+            "/32, with a warning. Clients of Unix sockets have no address, and no limit."),
         key<V>(
             "connection_rate_per_source", rate_codec(),
             [](auto& v) -> auto& { return v.config.connection_rate_per_source; }, "",

@@ -198,6 +198,7 @@ Next Session::admit() {
     if (!spec.access.admits(client_)) return end(EndReason::denied);
     if (spec.source_limits) {
         SourceLimits::Decision decision = spec.source_limits->admit(client_, host_.reactor().now());
+        if (decision.first_without_place) host_.on_sources_without_place(service());
         if (decision.admission == Admission::too_many) return end(EndReason::source_connections);
         if (decision.admission == Admission::too_fast) return end(EndReason::source_rate);
         ticket_ = std::move(decision.ticket);

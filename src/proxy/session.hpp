@@ -45,6 +45,8 @@ public:
     virtual void on_backend_failing(const Backend& backend) noexcept = 0;
     /// It answered, after some could not connect.
     virtual void on_backend_answering(const Backend& backend) noexcept = 0;
+    /// There are more sources of clients than its SourceLimits can tell apart; told once.
+    virtual void on_sources_without_place(const Service& service) noexcept = 0;
     virtual void on_session_start(const SessionStart& start) noexcept = 0;
     virtual void on_session_end(const SessionSummary& summary) noexcept = 0;
     /// The session is over, and is to be destroyed.

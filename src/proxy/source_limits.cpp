@@ -3,6 +3,7 @@
 #include "proxy/rate_limiter.hpp"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cassert>
 #include <cstring>
@@ -19,38 +20,56 @@
 namespace eplb {
 namespace {
 
-constexpr std::size_t shard_count = 32;
+// Of sources, of their networks, and of the networks of these.
+constexpr std::size_t levels = 3;
+constexpr std::array<std::size_t, levels> shard_counts{32, 8, 8};
+constexpr std::array<std::size_t, levels> first_shards{0, 32, 40};
+constexpr std::size_t all_shards = 48;
+// How many times as many sources as networks there may be.
+constexpr std::array<std::size_t, levels> fewer{1, 8, 8};
 constexpr std::size_t min_heads = 32;
 // How many places a new source may look at for one to take over. Each is two or three of a cache
 // line; and when a tenth of them could be taken over, 32 looks miss all of them once in 29 times.
 constexpr std::uint32_t max_looks = 32;
-constexpr std::uint32_t none = UINT32_MAX;
+constexpr std::uint32_t none = (1U << 24) - 1;
 
-// An IPv6 packet from a multicast address is dropped by the kernel (RFC 4291, 2.7), so there is
-// room for everybody else in that part of the first 64 bits.
-constexpr std::uint64_t ipv4_sources = 0xff00'0000'0000'0000;
-constexpr std::uint64_t unix_source = 0xffff'ffff'ffff'ffff;
+// A PROXY header may name any address, even a multicast one: all 64 bits of a prefix are taken, and
+// what kind it is has to stand beside them.
+struct Key {
+    std::uint64_t prefix = 0;
+    std::uint32_t family = 0;
 
-std::uint64_t key_of(const Address& address) noexcept {
+    // Where others have a place that this one found none at: /32, /24, /16, or /64, /48, /32.
+    [[nodiscard]] Key at_level(std::size_t level) const noexcept {
+        const std::size_t bits = (family == AF_INET ? 8 : 16) * level;
+        return {prefix >> bits << bits, family};
+    }
+};
+
+// Nothing: it has no address.
+std::optional<Key> key_of(const Address& address) noexcept {
     sockaddr_storage raw;
     static_cast<void>(address.to_sockaddr(raw));
     switch (raw.ss_family) {
     case AF_INET:
-        return ipv4_sources | ntohl(reinterpret_cast<const sockaddr_in&>(raw).sin_addr.s_addr);
+        return Key{ntohl(reinterpret_cast<const sockaddr_in&>(raw).sin_addr.s_addr), AF_INET};
     case AF_INET6: {
         std::uint64_t prefix = 0;
         std::memcpy(&prefix, &reinterpret_cast<const sockaddr_in6&>(raw).sin6_addr, sizeof prefix);
-        return be64toh(prefix);
+        return Key{be64toh(prefix), AF_INET6};
     }
-    default: return unix_source;
+    default: return std::nullopt;
     }
 }
 
 struct Source {
-    std::uint64_t key = 0;
+    std::uint64_t prefix = 0;
     TimePoint due = Pace::never;
     std::atomic<std::uint32_t> connections{0};
-    std::uint32_t next = none;  // in its chain
+    std::uint32_t next : 24 = none;  // in its chain
+    std::uint32_t family : 8 = 0;
+
+    [[nodiscard]] Key key() const noexcept { return {prefix, family}; }
 };
 static_assert(sizeof(Source) == 24);
 
@@ -75,6 +94,10 @@ struct SipState {
         v0 ^= word;
     }
 };
+
+std::uint64_t hash_of(const Key& key, const HashSecret& secret) noexcept {
+    return sip_hash(key.prefix ^ std::uint64_t{key.family} << 56, secret);
+}
 
 }  // namespace
 
@@ -104,13 +127,15 @@ std::uint64_t sip_hash(std::uint64_t value, const HashSecret& secret) noexcept {
 /// Places are taken over, never given back: there are as many as there were sources not at rest at
 /// once, about. `mutex` guards everything but Source::connections, which tickets decrement.
 struct alignas(64) SourceLimits::Shard {
-    [[nodiscard]] Decision admit(std::uint64_t key, std::uint64_t hash, TimePoint now) noexcept;
-    void add_to(Stats& stats, TimePoint now) const noexcept;
-    void set(const Options& options) noexcept;
+    /// Nothing: there is no place for it.
+    [[nodiscard]] std::optional<Decision> admit(const Key& key, std::uint64_t hash,
+                                                TimePoint now) noexcept;
+    void add_to(Stats& stats, std::size_t level, TimePoint now) const noexcept;
+    void set(const Options& options, std::size_t level) noexcept;
     [[nodiscard]] bool has_connections() const noexcept;
 
-    [[nodiscard]] Source* find(std::uint64_t key, std::uint64_t hash) noexcept;
-    [[nodiscard]] Source* insert(std::uint64_t key, std::uint64_t hash, TimePoint now) noexcept;
+    [[nodiscard]] Source* find(const Key& key, std::uint64_t hash) noexcept;
+    [[nodiscard]] Source* insert(const Key& key, std::uint64_t hash, TimePoint now) noexcept;
     [[nodiscard]] std::uint32_t take_over(TimePoint now) noexcept;
     [[nodiscard]] std::uint32_t add_place() noexcept;
     void grow_heads();
@@ -123,7 +148,7 @@ struct alignas(64) SourceLimits::Shard {
     // NOLINTEND(bugprone-unchecked-optional-access)
     // What picked the shard is no use here.
     [[nodiscard]] std::uint32_t& head(std::uint64_t hash) noexcept {
-        return heads[hash / shard_count & (heads.size() - 1)];
+        return heads[hash / shard_counts[0] & (heads.size() - 1)];
     }
     [[nodiscard]] bool at_rest(const Source& source, TimePoint now) const noexcept {
         return source.connections.load(std::memory_order_relaxed) == 0 &&
@@ -140,50 +165,49 @@ struct alignas(64) SourceLimits::Shard {
     // std::pmr: so that a test can run out of memory. Optional, because an empty one has 576 bytes.
     std::optional<std::pmr::deque<Source>> sources;
     std::pmr::vector<std::uint32_t> heads;  // a power of two, or none
-    std::uint64_t untracked = 0;
+    std::uint64_t judged = 0;
     std::uint64_t too_many = 0;
     std::uint64_t too_fast = 0;
 };
 
 // The limit of connections comes first: who is at it would otherwise pay for every try, and have
 // nothing left when one of its connections ends.
-SourceLimits::Decision SourceLimits::Shard::admit(std::uint64_t key, std::uint64_t hash,
-                                                  TimePoint now) noexcept {
+std::optional<SourceLimits::Decision> SourceLimits::Shard::admit(const Key& key, std::uint64_t hash,
+                                                                 TimePoint now) noexcept {
     Source* source = find(key, hash);
     if (source == nullptr) source = insert(key, hash, now);
-    if (source == nullptr) {
-        ++untracked;
-        return {};
-    }
+    if (source == nullptr) return std::nullopt;
+    ++judged;
     if (max_connections != 0 &&
         source->connections.load(std::memory_order_relaxed) >= max_connections) {
         ++too_many;
-        return {Admission::too_many, {}};
+        return Decision{.admission = Admission::too_many};
     }
     if (!pace.unlimited() && !pace.take(source->due, now)) {
         ++too_fast;
-        return {Admission::too_fast, {}};
+        return Decision{.admission = Admission::too_fast};
     }
     // For the rate alone, a place need not be kept for as long as a connection.
-    if (max_connections == 0) return {};
+    if (max_connections == 0) return Decision{};
     source->connections.fetch_add(1, std::memory_order_relaxed);
-    return {Admission::admitted, Ticket{source->connections}};
+    return Decision{.ticket = Ticket{source->connections}};
 }
 
-Source* SourceLimits::Shard::find(std::uint64_t key, std::uint64_t hash) noexcept {
+Source* SourceLimits::Shard::find(const Key& key, std::uint64_t hash) noexcept {
     if (heads.empty()) return nullptr;
     for (std::uint32_t place = head(hash); place != none; place = at(place).next) {
-        if (at(place).key == key) return &at(place);
+        if (at(place).prefix == key.prefix && at(place).family == key.family) return &at(place);
     }
     return nullptr;
 }
 
-Source* SourceLimits::Shard::insert(std::uint64_t key, std::uint64_t hash, TimePoint now) noexcept {
+Source* SourceLimits::Shard::insert(const Key& key, std::uint64_t hash, TimePoint now) noexcept {
     std::uint32_t place = take_over(now);
     if (place == none) place = add_place();
     if (place == none) return nullptr;
     Source& source = at(place);
-    source.key = key;
+    source.prefix = key.prefix;
+    source.family = static_cast<std::uint8_t>(key.family);
     source.due = Pace::never;
     link(place, hash);
     return &source;
@@ -218,7 +242,7 @@ void SourceLimits::Shard::grow_heads() {
     heads.resize(std::max(min_heads, heads.size() * 2));
     std::fill(heads.begin(), heads.end(), none);
     for (std::uint32_t place = 0; place < places; ++place) {
-        link(place, sip_hash(at(place).key, secret));
+        link(place, hash_of(at(place).key(), secret));
     }
 }
 
@@ -229,23 +253,29 @@ void SourceLimits::Shard::link(std::uint32_t place, std::uint64_t hash) noexcept
 }
 
 void SourceLimits::Shard::unlink(std::uint32_t place) noexcept {
-    std::uint32_t* link = &head(sip_hash(at(place).key, secret));
-    while (*link != place) link = &at(*link).next;
-    *link = at(place).next;
+    std::uint32_t& first = head(hash_of(at(place).key(), secret));
+    if (first == place) {
+        first = at(place).next;
+        return;
+    }
+    std::uint32_t before = first;
+    while (at(before).next != place) before = at(before).next;
+    at(before).next = at(place).next;
 }
 
-void SourceLimits::Shard::set(const Options& options) noexcept {
+void SourceLimits::Shard::set(const Options& options, std::size_t level) noexcept {
     pace = Pace{options.connection_rate_per_source};
     max_connections = options.max_connections_per_source;
     max_places = static_cast<std::uint32_t>(
-        std::clamp<std::size_t>(options.max_sources / shard_count, 1, none - 1));
+        std::clamp<std::size_t>(options.max_sources / fewer[level] / shard_counts[level], 1, none));
 }
 
-void SourceLimits::Shard::add_to(Stats& stats, TimePoint now) const noexcept {
+void SourceLimits::Shard::add_to(Stats& stats, std::size_t level, TimePoint now) const noexcept {
+    std::size_t& busy = level == 0 ? stats.sources : stats.networks;
     for (std::uint32_t place = 0; place < places; ++place) {
-        if (!at_rest(at(place), now)) ++stats.sources;
+        if (!at_rest(at(place), now)) ++busy;
     }
-    stats.untracked += untracked;
+    if (level > 0) stats.shared += judged;
     stats.too_many += too_many;
     stats.too_fast += too_fast;
 }
@@ -258,43 +288,62 @@ bool SourceLimits::Shard::has_connections() const noexcept {
 }
 
 SourceLimits::SourceLimits(const Options& options, const HashSecret& secret)
-    : secret_{secret}, shards_{std::make_unique<Shard[]>(shard_count)} {
-    for (std::size_t i = 0; i < shard_count; ++i) shards_[i].secret = secret;
+    : secret_{secret}, shards_{std::make_unique<Shard[]>(all_shards)} {
+    for (std::size_t i = 0; i < all_shards; ++i) shards_[i].secret = secret;
     set_options(options);
 }
 
 SourceLimits::~SourceLimits() {
-    for (std::size_t i = 0; i < shard_count; ++i) {
+    for (std::size_t i = 0; i < all_shards; ++i) {
         assert(!shards_[i].has_connections() && "a ticket outlives its limits");
     }
 }
 
 SourceLimits::Decision SourceLimits::admit(const Address& source, TimePoint now) noexcept {
     if (!limiting_.load(std::memory_order_relaxed)) return {};
-    const std::uint64_t key = key_of(source);
-    const std::uint64_t hash = sip_hash(key, secret_);
-    Shard& shard = shards_[hash % shard_count];
-    const std::lock_guard lock{shard.mutex};
-    return shard.admit(key, hash, now);
+    const std::optional<Key> own = key_of(source);
+    if (!own) return {};
+    std::optional<Decision> decision;
+    for (std::size_t level = 0; level < levels && !decision; ++level) {
+        const Key key = own->at_level(level);
+        const std::uint64_t hash = hash_of(key, secret_);
+        Shard& shard = shards_[first_shards[level] + hash % shard_counts[level]];
+        const std::lock_guard lock{shard.mutex};
+        decision = shard.admit(key, hash, now);
+        if (level == 0 && decision) return std::move(*decision);
+    }
+    if (!decision) {
+        untracked_.fetch_add(1, std::memory_order_relaxed);
+        decision.emplace();
+    }
+    decision->first_without_place = !told_.load(std::memory_order_relaxed) && !told_.exchange(true);
+    return std::move(*decision);
 }
 
 // One who comes in between meets the old limits or the new ones, or none of both.
 void SourceLimits::set_options(const Options& options) noexcept {
     const bool limiting = options.max_connections_per_source != 0 ||
                           !Pace{options.connection_rate_per_source}.unlimited();
-    for (std::size_t i = 0; i < shard_count; ++i) {
-        const std::lock_guard lock{shards_[i].mutex};
-        shards_[i].set(options);
+    for (std::size_t level = 0; level < levels; ++level) {
+        for (std::size_t i = 0; i < shard_counts[level]; ++i) {
+            Shard& shard = shards_[first_shards[level] + i];
+            const std::lock_guard lock{shard.mutex};
+            shard.set(options, level);
+        }
     }
     limiting_.store(limiting, std::memory_order_relaxed);
 }
 
 SourceLimits::Stats SourceLimits::stats(TimePoint now) const noexcept {
     Stats stats;
-    for (std::size_t i = 0; i < shard_count; ++i) {
-        const std::lock_guard lock{shards_[i].mutex};
-        shards_[i].add_to(stats, now);
+    for (std::size_t level = 0; level < levels; ++level) {
+        for (std::size_t i = 0; i < shard_counts[level]; ++i) {
+            const Shard& shard = shards_[first_shards[level] + i];
+            const std::lock_guard lock{shard.mutex};
+            shard.add_to(stats, level, now);
+        }
     }
+    stats.untracked = untracked_.load(std::memory_order_relaxed);
     return stats;
 }
 

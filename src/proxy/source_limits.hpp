@@ -34,16 +34,20 @@ enum class Admission : std::uint8_t {
 /// How many connections a client of a service may have, and how often it may connect.
 ///
 /// A client is known by its source: its IPv4 address, or the first 64 bits of its IPv6 address,
-/// since whoever has one of these has all of them. All clients of Unix sockets are one source, and
-/// so is whatever is behind one address (NAT, a proxy) or one /64 (a local network).
+/// since whoever has one of these has all of them. Whatever is behind one address (NAT, a proxy) or
+/// one /64 (a local network) is one source. Clients of Unix sockets have none, and no limits.
 ///
-/// Memory is bounded, however many sources an attacker has: 32 bytes for each of `max_sources`. A
+/// Memory is bounded, however many sources an attacker has: 40 bytes for each of `max_sources`. A
 /// source is remembered while it has a connection or is short of its full burst, and may be
-/// forgotten after. One that comes when all places are taken by such is admitted and not tracked:
-/// better than locking out who has done nothing, or forgetting who has.
+/// forgotten after. One that comes when all places are taken by such shares a place, and what one
+/// source may have, with the others of its network that found none: its /24 or /48 (IPv6). There are
+/// an eighth as many of these, and when they are taken, as many for a /16 or /32. So whoever has
+/// filled the table with one network is held to a few sources' worth more, and who comes from
+/// elsewhere is not held up by it. Only if that is all full is one admitted and not tracked: better
+/// than locking out who has done nothing, or forgetting who has.
 ///
 /// Any thread may call anything, but one at a time set_options(); admit() takes a lock that every
-/// 32nd source has in common, for a fraction of a microsecond. Outlives its tickets. 8 KiB when
+/// 32nd source has in common, for a fraction of a microsecond. Outlives its tickets. 12 KiB when
 /// nothing is limited.
 class SourceLimits {
 public:
@@ -86,12 +90,16 @@ public:
     struct Decision {
         Admission admission = Admission::admitted;
         Ticket ticket;  ///< to be kept for as long as the connection; empty when there is no need
+        /// The first one that found no place of its own: somebody should be told, once.
+        bool first_without_place = false;
     };
 
     /// All but `sources` are totals since the beginning.
     struct Stats {
         std::size_t sources = 0;      ///< that have a connection or are short of their full burst
-        std::uint64_t untracked = 0;  ///< connections admitted for want of a place for their source
+        std::size_t networks = 0;     ///< the same, of those that sources without a place share
+        std::uint64_t shared = 0;     ///< connections that were judged by their network
+        std::uint64_t untracked = 0;  ///< connections admitted for want of a place for that, too
         std::uint64_t too_many = 0;
         std::uint64_t too_fast = 0;
     };
@@ -109,7 +117,7 @@ public:
     /// rate for the time when it is below.
     ///
     /// O(1), whatever the number of sources: a hash, a lock and a few cache lines, or up to 32 more
-    /// for a new source. Out of memory, it is not tracked.
+    /// for a new source; three times that when places are taken. Out of memory, it is not tracked.
     [[nodiscard]] Decision admit(const Address& source, TimePoint now) noexcept;
 
     /// Other limits from now on, with the counts there are. Nobody loses a connection. Connections
@@ -126,6 +134,8 @@ private:
     HashSecret secret_;
     std::unique_ptr<Shard[]> shards_;
     std::atomic<bool> limiting_{false};
+    std::atomic<bool> told_{false};
+    std::atomic<std::uint64_t> untracked_{0};
 };
 
 }  // namespace eplb

@@ -579,6 +579,20 @@ Next Worker::Inspector::run() noexcept {
 
 // --- for its sessions
 
+void Worker::on_sources_without_place(const Service& service) noexcept {
+    try {
+        shared_.observer.on_event(
+            LogLevel::warning,
+            fmt::format(
+                "{}: more clients at a time than the limits per source can tell apart; those "
+                "that come now share one source's limits with others of their network (/24 or "
+                "/16; IPv6: /48 or /32)",
+                service.name()));
+    } catch (const std::bad_alloc&) {
+        return;  // the limits hold all the same
+    }
+}
+
 void Worker::on_session_start(const SessionStart& start) noexcept {
     shared_.observer.on_session_start(start);
 }

@@ -134,6 +134,7 @@ public:
     void on_waited(Service& service) noexcept override;
     void on_backend_failing(const Backend& backend) noexcept override;
     void on_backend_answering(const Backend& backend) noexcept override;
+    void on_sources_without_place(const Service& service) noexcept override;
     void on_session_start(const SessionStart& start) noexcept override;
     void on_session_end(const SessionSummary& summary) noexcept override;
     void destroy(Session& session) noexcept override;

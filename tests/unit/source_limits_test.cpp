@@ -60,6 +60,16 @@ Address ipv6(std::uint32_t number) {
     return Address::from(raw, sizeof v6);
 }
 
+// Of another /32 each, but for 2001:db8::.
+Address ipv6_of(std::uint32_t network, std::uint32_t number = 0) {
+    sockaddr_storage raw{};
+    auto& v6 = reinterpret_cast<sockaddr_in6&>(raw);
+    v6.sin6_family = AF_INET6;
+    const std::uint32_t words[2] = {htonl(0x30000000 + network), htonl(number)};
+    std::memcpy(&v6.sin6_addr, words, sizeof words);
+    return Address::from(raw, sizeof v6);
+}
+
 const Address client = ipv4(0x0a000001);
 const Address other = ipv4(0x0a000002);
 
@@ -178,10 +188,10 @@ TEST_CASE("source limits: who is the same source", "[proxy][source_limits]") {
         {"[fe80::1%77]:1", "[fe80::2%77]:1", true},
         {"[::1]:1", "127.0.0.1:1", false},
         {"[::]:1", "0.0.0.0:1", false},
-        {"unix:/a", "unix:@b", true},
-        {"unix:/a", "0.0.0.0:1", false},
-        {"unix:/a", "255.255.255.255:1", false},
-        {"unix:/a", "[::]:1", false},
+        {"[ff00:0:7f00:1::]:1", "127.0.0.1:1", false},
+        {"[0:0:7f00:1::]:1", "127.0.0.1:1", false},
+        {"[::7f00:1]:1", "127.0.0.1:1", false},
+        {"[ffff:ffff:ffff:ffff::]:1", "255.255.255.255:1", false},
     };
     for (const Row& row : table) {
         INFO(row.a << " and " << row.b);
@@ -191,10 +201,18 @@ TEST_CASE("source limits: who is the same source", "[proxy][source_limits]") {
         const auto second = limits.admit(Address::parse(row.b), start);
         CHECK((second.admission == Admission::too_many) == row.same);
     }
-    SourceLimits limits{{1, {}, 1000}, secret};
-    const auto first = limits.admit(Address{}, start);
-    CHECK(limits.admit(Address::parse("unix:/a"), start).admission == Admission::too_many);
-    CHECK(limits.admit(Address{}, start).admission == Admission::too_many);
+}
+
+TEST_CASE("source limits: clients of Unix sockets are nobody's, and have no limit",
+          "[proxy][source_limits]") {
+    SourceLimits limits{{1, {1, 1h}, 1000}, secret};
+    for (const Address& address : {Address{}, Address::parse("unix:/a")}) {
+        std::vector<Ticket> tickets;
+        CHECK(admit_all(limits, address, start, tickets) == 10'000);
+        CHECK_FALSE(tickets.front().counts());
+    }
+    CHECK(limits.stats(start).sources == 0);
+    CHECK(limits.stats(start).untracked == 0);
 }
 
 TEST_CASE("source limits: a source may connect in a burst of the count, and then at the rate",
@@ -310,21 +328,21 @@ TEST_CASE("source limits: a debt of a slow rate does not outlast the period of a
     SourceLimits limits{{0, {1, 24h}, 32}, secret};
     for (std::uint32_t i = 0; i < 1000; ++i) static_cast<void>(limits.admit(ipv4(i), start));
     CHECK(limits.stats(start).sources == 32);
-    CHECK(limits.stats(start).untracked == 1000 - 32);
+    CHECK(limits.stats(start).shared == 1000 - 32);
     limits.set_options({0, {10, 1s}, 32});
     for (std::uint32_t i = 1000; i < 2000; ++i) {
         static_cast<void>(limits.admit(ipv4(i), start + 10s));  // looks at every place
     }
-    const auto untracked = limits.stats(start).untracked;
+    const auto shared = limits.stats(start).shared;
     for (std::uint32_t i = 0; i < 100; ++i) {
         const TimePoint now = start + 12s + i * 100ms;
         CHECK(limits.admit(ipv4(2000 + i), now).admission == Admission::admitted);
     }
-    CHECK(limits.stats(start).untracked == untracked);
+    CHECK(limits.stats(start).shared == shared);
     CHECK(admit_all(limits, ipv4(2099), start + 22s) == 10);
 }
 
-TEST_CASE("source limits: memory is bounded, and who finds no place comes in all the same",
+TEST_CASE("source limits: memory is bounded, and who finds no place at all comes in all the same",
           "[proxy][source_limits]") {
     for (const std::size_t max_sources : {0U, 32U, 1024U, 16'384U}) {
         CAPTURE(max_sources);
@@ -336,19 +354,24 @@ TEST_CASE("source limits: memory is bounded, and who finds no place comes in all
             std::size_t admitted = 0;
             std::size_t tracked = 0;
             for (std::uint32_t i = 0; i < 40'000; ++i) {
-                auto decision = limits.admit(i % 2 == 0 ? ipv4(i) : ipv6(i), start);
+                // Each of another /16 or /32, as far as there are so many.
+                auto decision =
+                    limits.admit(i % 2 == 0 ? ipv4(i << 15 | i >> 16) : ipv6_of(i), start);
                 if (decision.admission == Admission::admitted) ++admitted;
                 if (decision.ticket.counts()) ++tracked;
                 tickets.push_back(std::move(decision.ticket));
             }
             CHECK(admitted == 40'000);
             const std::size_t bound = std::max<std::size_t>(max_sources, 32);
-            CHECK(tracked == bound);
+            const std::size_t networks = 2 * std::max<std::size_t>(max_sources / 8, 8);
+            CHECK(tracked == bound + networks);
             CHECK(limits.stats(start).sources == bound);
+            CHECK(limits.stats(start).networks == networks);
+            CHECK(limits.stats(start).shared == networks);
             CHECK(limits.stats(start).untracked == admitted - tracked);
             // 24 bytes and a head, of which there are at most twice as many; and a chunk or two
-            // that are not full, for each of 32 shards.
-            CHECK(memory.used < bound * 34 + 32 * 1024);
+            // that are not full, for each of 48 shards.
+            CHECK(memory.used < (bound + networks) * 34 + 48 * 1024);
 
             // Who was not tracked gives nothing back; each one tracked has its one connection.
             tickets.clear();
@@ -358,7 +381,7 @@ TEST_CASE("source limits: memory is bounded, and who finds no place comes in all
                 CHECK(admit_all(limits, ipv4(1'000'000 + i), start + 24h, tickets) == 1);
             }
             tickets.clear();
-            CHECK(memory.used < bound * 34 + 32 * 1024);
+            CHECK(memory.used < (bound + networks) * 34 + 48 * 1024);
         }
         CHECK(memory.used == 0);
     }
@@ -373,11 +396,12 @@ TEST_CASE("source limits: a source is not forgotten in a flood of others while i
     CHECK(limits.admit(client, start + 999ms).admission == Admission::too_many);
     CHECK(limits.admit(other, start + 999ms).admission == Admission::too_fast);
     // The second flood takes over all places of the first.
-    const auto untracked = limits.stats(start).untracked;
     for (std::uint32_t i = 10'000; i < 20'000; ++i) {
         static_cast<void>(limits.admit(ipv6(i), start + 1h));
     }
-    CHECK(limits.stats(start + 1h).untracked - untracked == 10'000 - 1023);
+    CHECK(limits.stats(start + 1h).sources == 1024);
+    CHECK(limits.stats(start + 1h).networks == 1);  // all of the flood is one /48
+    CHECK(limits.stats(start + 1h).untracked == 0);
     CHECK(limits.admit(client, start + 1h).admission == Admission::too_many);
 }
 
@@ -396,6 +420,66 @@ TEST_CASE("source limits: places of sources at rest are taken over before there 
     CHECK(memory.used < 64 * 1024);
 }
 
+TEST_CASE("source limits: when places are taken, a network's further sources share one limit",
+          "[proxy][source_limits]") {
+    SourceLimits limits{{3, {}, 1024}, secret};
+    std::vector<Ticket> flood;
+    std::size_t told = 0;
+    for (std::uint32_t i = 0; i < 65'536; ++i) {  // every /64 of a /48
+        auto decision = limits.admit(ipv6(i), start);
+        if (decision.first_without_place) ++told;
+        if (decision.ticket.counts()) flood.push_back(std::move(decision.ticket));
+    }
+    CHECK(told == 1);
+    CHECK(flood.size() == 1024 + 3);
+    CHECK(limits.stats(start).networks == 1);
+
+    // Others are not held up by that, and have a limit.
+    std::vector<Ticket> others;
+    CHECK(admit_all(limits, ipv4(0x0a000001), start, others) == 3);
+    CHECK(limits.admit(ipv4(0x0a0000ff), start).admission == Admission::too_many);  // same /24
+    CHECK(admit_all(limits, ipv4(0x0a000101), start, others) == 3);
+    CHECK(admit_all(limits, ipv6_of(1), start, others) == 3);
+    CHECK(limits.admit(ipv6_of(1, 0xffff), start).admission == Admission::too_many);
+    CHECK(admit_all(limits, ipv6_of(1, 0x10000), start, others) == 3);
+
+    // Who leaves gives back what it had, whoever was counted for it.
+    others.pop_back();
+    CHECK(limits.admit(ipv6_of(1, 0x10000), start).admission == Admission::admitted);
+    flood.clear();
+    others.clear();
+    CHECK(limits.stats(start).sources == 0);
+    CHECK(limits.stats(start).networks == 0);
+    CHECK(admit_all(limits, ipv4(0x0a000001), start, others) == 3);
+    CHECK(limits.stats(start).sources == 1);
+    CHECK(limits.stats(start).networks == 0);
+}
+
+TEST_CASE("source limits: whoever has more networks than there are places shares one with them all",
+          "[proxy][source_limits]") {
+    SourceLimits limits{{1, {}, 1024}, secret};
+    std::vector<Ticket> flood;
+    for (std::uint32_t i = 0; i < 20'000; ++i) {  // as many /48s of a /32
+        auto decision = limits.admit(ipv6(i << 16), start);
+        if (decision.ticket.counts()) flood.push_back(std::move(decision.ticket));
+    }
+    CHECK(flood.size() == 1024 + 128 + 1);
+    CHECK(limits.stats(start).untracked == 0);
+    std::vector<Ticket> others;
+    CHECK(admit_all(limits, ipv4(0x0a000001), start, others) == 1);
+    CHECK(limits.admit(ipv4(0x0a00ff01), start).admission == Admission::too_many);  // same /16
+    CHECK(admit_all(limits, ipv4(0x0a010001), start, others) == 1);
+}
+
+TEST_CASE("source limits: a network has the rate of one source", "[proxy][source_limits]") {
+    SourceLimits limits{{0, {2, 1s}, 32}, secret};
+    std::size_t admitted = 0;
+    for (std::uint32_t i = 0; i < 1000; ++i)
+        if (limits.admit(ipv6(i), start).admission == Admission::admitted) ++admitted;
+    CHECK(admitted == 32 + 2);
+    CHECK(admit_all(limits, ipv4(0x0a000001), start) == 2);
+}
+
 TEST_CASE("source limits: fewer places keep what they hold and grow no more",
           "[proxy][source_limits]") {
     SourceLimits limits{{1, {}, 1024}, secret};
@@ -406,7 +490,8 @@ TEST_CASE("source limits: fewer places keep what they hold and grow no more",
     REQUIRE(limits.stats(start).sources == 1024);
     limits.set_options({1, {}, 32});
     CHECK(limits.stats(start).sources == 1024);
-    CHECK(admit_all(limits, ipv4(20'000), start) == 10'000);  // not tracked
+    CHECK(limits.admit(ipv4(0x0b000001), start).admission == Admission::admitted);
+    CHECK(limits.stats(start).sources == 1024);
     limits.set_options({1, {}, 2048});
     for (std::uint32_t i = 10'000; i < 20'000; ++i) {
         tickets.push_back(limits.admit(ipv4(i), start).ticket);
@@ -423,19 +508,23 @@ TEST_CASE("source limits: a source is not tracked for want of memory, and is onc
         std::vector<Ticket> tickets;
         std::size_t tracked = 0;
         for (std::uint32_t i = 0; i < 200; ++i) {
-            auto decision = limits.admit(ipv4(i), start);
+            auto decision = limits.admit(ipv4(i << 16), start);
             REQUIRE(decision.admission == Admission::admitted);
             if (decision.ticket.counts()) ++tracked;
             tickets.push_back(std::move(decision.ticket));
         }
-        CHECK(limits.stats(start).sources == tracked);
+        CHECK(limits.stats(start).sources + limits.stats(start).networks == tracked);
         CHECK(limits.stats(start).untracked == 200 - tracked);
+        const bool is_short = limits.stats(start).sources < 200;
 
         memory.limit = SIZE_MAX;
         for (std::uint32_t i = 0; i < 200; ++i) {
             std::vector<Ticket> more;
-            const std::size_t expected = tickets[i].counts() ? 0 : 1;
-            REQUIRE(admit_all(limits, ipv4(i), start, more) == expected);
+            const std::size_t count = admit_all(limits, ipv4(i << 16), start, more);
+            // Who was counted with a network has a place of its own now.
+            REQUIRE(count <= 1);
+            if (!tickets[i].counts()) REQUIRE(count == 1);
+            if (!is_short) REQUIRE(count == 0);
         }
     }
 }
@@ -540,7 +629,7 @@ TEST_CASE("source limits: threads that flood a table too small for it leave noth
     constexpr std::uint32_t threads = 4;
     constexpr std::uint32_t rounds = 20'000;
     SourceLimits limits{{2, {2, 1s}, 256}};
-    std::atomic<std::uint64_t> untracked{0};
+    std::atomic<std::uint64_t> without_ticket{0};
     std::atomic<std::uint64_t> refused{0};
     std::vector<std::thread> workers;
     for (std::uint32_t t = 0; t < threads; ++t) {
@@ -553,7 +642,7 @@ TEST_CASE("source limits: threads that flood a table too small for it leave noth
                     limits.admit(ipv6(static_cast<std::uint32_t>(random() % 1000)), now);
                 const bool admitted = decision.admission == Admission::admitted;
                 if (!admitted) refused.fetch_add(1);
-                if (admitted && !decision.ticket.counts()) untracked.fetch_add(1);
+                if (admitted && !decision.ticket.counts()) without_ticket.fetch_add(1);
                 tickets[round % tickets.size()] = std::move(decision.ticket);
             }
         });
@@ -561,9 +650,10 @@ TEST_CASE("source limits: threads that flood a table too small for it leave noth
     for (std::thread& worker : workers) worker.join();
     const SourceLimits::Stats stats = limits.stats(start + 1h);
     CHECK(stats.sources == 0);
-    CHECK(stats.untracked == untracked);
+    CHECK(stats.networks == 0);
+    CHECK(stats.untracked == without_ticket);
     CHECK(stats.too_many + stats.too_fast == refused);
-    CHECK(untracked > 0);
+    CHECK(stats.shared > 0);
     CHECK(refused > 0);
     for (std::uint32_t number = 0; number < 1000; ++number) {
         std::vector<Ticket> tickets;
