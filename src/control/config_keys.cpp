@@ -146,7 +146,8 @@ KeyTable<ServiceValues> make_service_keys() {
             "one with fewer sessions of two that are drawn; `first` the first one, until it is full; "
             "`source_hash` always the same for a client's address, on every eplb with these "
             "backends; `consistent` the same, but nobody gets more than 125 % of their share of the "
-            "sessions; `least_time` the one with the least product of sessions and time to answer, "
+            "sessions (clients of Unix sockets have no address, and get each backend in turn, as with "
+            "HAProxy); `least_time` the one with the least product of sessions and time to answer, "
             "as TCP sees it; `peak_ewma` the better one in that of two that are drawn."),
         key<V>(
             "connect_timeout", duration_codec(),
@@ -209,7 +210,9 @@ KeyTable<ServiceValues> make_service_keys() {
             "Every connection begins with a header of the PROXY protocol, of this version, which "
             "says who the client is. That address counts from then on: for `allow` and `deny`, in "
             "the log, and for whoever is told. Whoever is not in `trusted_proxies` is reset, as is "
-            "who sends something else, or no whole header within 10 seconds."),
+            "who sends something else, or no whole header within 10 seconds. In version 1, where the "
+            "client connected to may be of another family than the client, or a Unix socket, as "
+            "nginx's stream module writes it."),
         key<V>(
             "trusted_proxies", networks_codec(),
             [](auto& v) -> auto& { return v.config.trusted_proxies; }, "",

@@ -246,6 +246,7 @@ private:
             diagnostics_.warning(*place, "pipe_size: the kernel rounds it up to a power of two");
         }
         check_proxy_protocol(service);
+        warn_of_clients_without_address(service);
         check_health_check(service);
         if (const Place* const place = said(service, "rebalance");
             place != nullptr && config.rebalance != Rebalance::off &&
@@ -270,6 +271,28 @@ private:
                                 endpoint.text));
             }
         }
+    }
+
+    void warn_of_clients_without_address(const Service& service) {
+        const ServiceConfig& config = service.values.config;
+        const auto is_unix = [](const Endpoint& endpoint) {
+            return endpoint.text.starts_with("unix:");
+        };
+        const auto listener = std::ranges::find_if(service.values.listen, is_unix);
+        if (listener == service.values.listen.end() || config.accept_proxy != AcceptProxy::off)
+            return;
+        const auto warn = [&](std::string_view key, std::string_view what) {
+            const Place* const place = said(service, key);
+            if (place == nullptr) return;
+            diagnostics_.warning(*place, fmt::format("{}: clients of {} have no address: {}", key,
+                                                     listener->text, what));
+        };
+        if (config.balance == Balance::source_hash || config.balance == Balance::consistent)
+            warn("balance", "they get each backend in turn");
+        if (config.max_connections_per_source != 0)
+            warn("max_connections_per_source", "they are not counted");
+        if (!config.connection_rate_per_source.unlimited())
+            warn("connection_rate_per_source", "they are not counted");
     }
 
     void check_health_check(const Service& service) {

@@ -17,6 +17,10 @@ std::uint64_t hash_of(std::uint64_t value, std::uint64_t seed) noexcept {
     return XXH3_64bits_withSeed(&value, sizeof value, seed);
 }
 
+bool has_key(const Address& client) noexcept {
+    return client.family() == AF_INET || client.family() == AF_INET6;
+}
+
 std::uint64_t key_of(const Address& client) noexcept {
     sockaddr_storage raw{};
     static_cast<void>(client.to_sockaddr(raw));

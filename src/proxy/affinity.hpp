@@ -16,8 +16,11 @@ namespace eplb {
 /// Another number for each `seed`, with as much chance in each of its bits.
 [[nodiscard]] std::uint64_t hash_of(std::uint64_t value, std::uint64_t seed) noexcept;
 
-/// Of the client's address without its port; all clients of Unix sockets have the same one. An IPv6
-/// address counts in full, but for its scope, which is a number that this machine gave.
+/// Clients of Unix sockets have none, and could only be sent to one backend all together.
+[[nodiscard]] bool has_key(const Address& client) noexcept;
+
+/// Of the client's address without its port. An IPv6 address counts in full, but for its scope, which
+/// is a number that this machine gave.
 [[nodiscard]] std::uint64_t key_of(const Address& client) noexcept;
 
 /// A backend by what it is called and where it is.

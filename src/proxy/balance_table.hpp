@@ -4,6 +4,7 @@
 #include "proxy/affinity.hpp"
 
 #include <memory>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -28,8 +29,9 @@ private:
 /// A policy that goes by such a table: one that it is given, or one that it builds in prepare().
 class TableBalancer : public Balancer {
 public:
-    /// Instead of prepare(); `table` was made for this policy.
-    virtual void use(std::shared_ptr<const BalanceTable> table) noexcept = 0;
+    /// Instead of prepare(); `table` was made of `backends`, for this policy.
+    virtual void use(std::shared_ptr<const BalanceTable> table,
+                     std::span<Backend* const> backends) noexcept = 0;
 };
 
 /// Whether make_balancer() makes a TableBalancer of it.

@@ -21,15 +21,19 @@ std::uint32_t position_of(std::uint64_t hash) { return static_cast<std::uint32_t
 }  // namespace
 
 void HashRing::prepare(std::span<Backend* const> backends) noexcept {
-    table_ = std::make_shared<const HashRingTable>(identities_of(backends), table_.get());
+    use(std::make_shared<const HashRingTable>(identities_of(backends), table_.get()), backends);
 }
 
-void HashRing::use(std::shared_ptr<const BalanceTable> table) noexcept {
+void HashRing::use(std::shared_ptr<const BalanceTable> table,
+                   std::span<Backend* const> backends) noexcept {
+    turns_.prepare(backends);
     table_ = std::static_pointer_cast<const HashRingTable>(std::move(table));
 }
 
 Backend* HashRing::pick(const Candidates& candidates, const Address& client, TimePoint) noexcept {
-    return table_ == nullptr ? nullptr : table_->pick(candidates, client);
+    if (table_ == nullptr || candidates.empty()) return nullptr;
+    if (!has_key(client)) return turns_.next(candidates.all());
+    return table_->pick(candidates, client);
 }
 
 HashRingTable::HashRingTable(std::vector<Identity> owners, const HashRingTable* before)

@@ -40,14 +40,17 @@ public:
     static constexpr std::uint64_t most_points = 131'072;
 
     void prepare(std::span<Backend* const> backends) noexcept override;
-    void use(std::shared_ptr<const BalanceTable> table) noexcept override;
+    void use(std::shared_ptr<const BalanceTable> table,
+             std::span<Backend* const> backends) noexcept override;
 
     /// Who has sessions is counted over the candidates: what the others had is to be taken over.
+    /// Clients without an address get each in turn.
     [[nodiscard]] Backend* pick(const Candidates& candidates, const Address& client,
                                 TimePoint now) noexcept override;
 
 private:
     std::shared_ptr<const HashRingTable> table_;
+    RoundRobin turns_;  // of clients without a key
 };
 
 }  // namespace eplb

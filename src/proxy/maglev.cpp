@@ -19,15 +19,19 @@ constexpr std::uint64_t seed_of_step = 2;
 }  // namespace
 
 void Maglev::prepare(std::span<Backend* const> backends) noexcept {
-    table_ = std::make_shared<const MaglevTable>(identities_of(backends), table_.get());
+    use(std::make_shared<const MaglevTable>(identities_of(backends), table_.get()), backends);
 }
 
-void Maglev::use(std::shared_ptr<const BalanceTable> table) noexcept {
+void Maglev::use(std::shared_ptr<const BalanceTable> table,
+                 std::span<Backend* const> backends) noexcept {
+    turns_.prepare(backends);
     table_ = std::static_pointer_cast<const MaglevTable>(std::move(table));
 }
 
 Backend* Maglev::pick(const Candidates& candidates, const Address& client, TimePoint) noexcept {
-    return table_ == nullptr ? nullptr : table_->pick(candidates, client);
+    if (table_ == nullptr || candidates.empty()) return nullptr;
+    if (!has_key(client)) return turns_.next(candidates.all());
+    return table_->pick(candidates, client);
 }
 
 MaglevTable::MaglevTable(std::vector<Identity> owners, const MaglevTable* before)

@@ -39,16 +39,18 @@ public:
     static constexpr std::uint32_t table_size = 65'537;
 
     void prepare(std::span<Backend* const> backends) noexcept override;
-    void use(std::shared_ptr<const BalanceTable> table) noexcept override;
+    void use(std::shared_ptr<const BalanceTable> table,
+             std::span<Backend* const> backends) noexcept override;
 
     /// The owner of the client's slot. If that is no candidate, the owner of another slot that is
     /// the client's too, and so on: only the clients of who is missing go elsewhere, each to where
-    /// its own hash says, and they come back with it.
+    /// its own hash says, and they come back with it. Clients without an address get each in turn.
     [[nodiscard]] Backend* pick(const Candidates& candidates, const Address& client,
                                 TimePoint now) noexcept override;
 
 private:
     std::shared_ptr<const MaglevTable> table_;
+    RoundRobin turns_;  // of clients without a key
 };
 
 }  // namespace eplb

@@ -133,7 +133,7 @@ std::optional<std::uint16_t> parse_v1_port(std::string_view digits) {
 
 // inet_pton(3) is as strict as the specification: four decimal numbers, no leading zeros. It also
 // takes ::ffff:1.2.3.4, which the specification has no words for, and HAProxy sends.
-std::optional<Address> parse_v1_address(int family, std::string_view host, std::uint16_t port) {
+std::optional<Address> parse_v1_host(int family, std::string_view host, std::uint16_t port) {
     std::array<char, INET6_ADDRSTRLEN> text{};
     if (host.size() >= text.size()) return std::nullopt;
     host.copy(text.data(), host.size());
@@ -142,11 +142,33 @@ std::optional<Address> parse_v1_address(int family, std::string_view host, std::
     return inet_address(family, &raw, port);
 }
 
+// nginx's stream module (1.22) names the family by the client alone, whom it may know from a header
+// that it was sent itself: where it accepted may be of the other family, "TCP4 203.0.113.7 ::1 1234
+// 80", or a Unix socket, "TCP4 203.0.113.7 unix:/run/x 1234 0". No header has words for an IP client
+// and a Unix socket, and one that says nothing would lose the client: it becomes any address.
+constexpr std::string_view v1_unix_prefix = "unix:";
+
+std::optional<Address> parse_v1_destination(int family, std::string_view host, std::uint16_t port) {
+    if (host.starts_with(v1_unix_prefix)) return inet_address(family, &in6addr_any, 0);
+    return parse_v1_host(host.find(':') == host.npos ? AF_INET : AF_INET6, host, port);
+}
+
+// Of the first byte that no field can have; it ends the line, or spoils it: a lone CR or LF, a NUL, an
+// escape sequence. The path of a Unix socket may have any byte but those, and blanks.
+std::size_t end_of_v1_fields(std::string_view line, std::size_t fields_at) {
+    constexpr std::string_view usual{"0123456789abcdefABCDEF:. "};
+    const std::size_t blank = line.find(' ', fields_at);
+    const std::size_t end = line.find_first_not_of(usual, fields_at);
+    if (blank == std::string_view::npos || end < blank) return end;
+    const std::string_view destination = line.substr(blank + 1);
+    if (destination.empty() || !begins_like(destination, v1_unix_prefix)) return end;
+    std::size_t path_end = blank + 1;
+    while (path_end < line.size() && line[path_end] > ' ' && line[path_end] < '\x7f') ++path_end;
+    return line.find_first_not_of(usual, path_end);
+}
+
 ProxyParse parse_v1_tcp(std::string_view line, const V1Kind& kind) {
-    // The first byte that no field can have ends the line, or spoils it: a lone CR or LF, a NUL, an
-    // escape sequence.
-    const std::size_t end =
-        line.find_first_not_of("0123456789abcdefABCDEF:. ", kind.beginning.size());
+    const std::size_t end = end_of_v1_fields(line, kind.beginning.size());
     if (end == std::string_view::npos) return without_crlf(line);
     if (!begins_like(line.substr(end), "\r\n")) {
         return bad("v1: a byte that is in no address or port, and not in CRLF");
@@ -163,9 +185,9 @@ ProxyParse parse_v1_tcp(std::string_view line, const V1Kind& kind) {
     if (!from_port || !to_port) {
         return bad("v1: a port is not a number from 0 to 65535 without leading zeros");
     }
-    const std::optional<Address> from = parse_v1_address(kind.family, source, *from_port);
-    const std::optional<Address> to = parse_v1_address(kind.family, destination, *to_port);
-    if (!from || !to) return bad("v1: an address is not one of the announced family");
+    const std::optional<Address> from = parse_v1_host(kind.family, source, *from_port);
+    const std::optional<Address> to = parse_v1_destination(kind.family, destination, *to_port);
+    if (!from || !to) return bad("v1: an address is not one, or the client's of another family");
 
     ProxyHeader header;
     header.source = *from;

@@ -20,7 +20,8 @@ struct ProxyHeader {
     /// The connection's own addresses count: the header is LOCAL or UNKNOWN, or of a family or a
     /// transport that has no meaning for a stream (UNSPEC, DGRAM).
     bool local = false;
-    /// Set unless local. The socket of a Unix connection may have no name: no address.
+    /// Set unless local. The socket of a Unix connection may have no name: no address. Both are
+    /// internet addresses, of whatever families, or none is.
     Address source;
     Address destination;
     /// The host name that the client asked for, e.g. by SNI; at most 255 bytes. Empty: not told.

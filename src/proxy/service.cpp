@@ -102,7 +102,7 @@ void Service::take_backends() {
         tier.backends.reserve(backends.size());
         for (const auto& backend : backends) tier.backends.push_back(backend.get());
         if (table != nullptr) {
-            static_cast<TableBalancer&>(*tier.balancer).use(table);
+            static_cast<TableBalancer&>(*tier.balancer).use(table, tier.backends);
         } else {
             tier.balancer->prepare(tier.backends);
         }

@@ -110,7 +110,7 @@ void Session::retire() noexcept {
         .error = duplex_.error(),
         .problem = rare_ ? rare_->problem : std::string_view{},
         .unique_id = rare_ ? std::string_view{rare_->unique_id} : std::string_view{},
-        .proxy = rare_ && rare_->proxy != Address{} ? &rare_->proxy : nullptr,
+        .proxy = rare_ && rare_->proxy ? &*rare_->proxy : nullptr,
     });
     host_.destroy(*this);
 }
@@ -144,8 +144,9 @@ Next Session::read_header() {
     Watch& watch = duplex_.client.watch;
     if (watch.failed()) return end(EndReason::client_rst);
     if (!watch.readable()) return wait_for_header();
+    // One more than a header has, to see whether something is behind it.
     const std::span<std::byte> buffer =
-        service().relay_context().scratch().first(max_proxy_header_bytes);
+        service().relay_context().scratch().first(max_proxy_header_bytes + 1);
     const sys::IoResult peeked = sys::peek(watch.fd(), buffer);
     switch (peeked.status) {
     case sys::Io::would_block: watch.clear_readable(); return wait_for_header();
@@ -168,6 +169,8 @@ Next Session::read_header() {
     Rare& told = rare();
     told.header = parsed.header;
     told.proxy = client_;
+    told.nothing_behind_it = peeked.bytes == parsed.header_bytes;
+    if (told.nothing_behind_it) note_drained();
     if (!parsed.header.local) client_ = parsed.header.source;
     return admit();
 }
@@ -186,6 +189,15 @@ bool Session::has_passed(Duration timeout, TimePoint since) noexcept {
     if (host_.reactor().now() >= due) return true;
     duplex_.timer.start_at(due);
     return false;
+}
+
+// Nothing was behind the header when it was looked at. What comes later is told by another event; but
+// neither is a FIN, nor urgent data, and a read from a Unix socket may stop short of more.
+void Session::note_drained() noexcept {
+    Watch& watch = duplex_.client.watch;
+    if (frontend_.address.is_unix() || watch.hung_up() || watch.urgent()) return;
+    watch.clear_readable();
+    rare_->nothing_behind_it = false;
 }
 
 Next Session::header_is_bad(std::string_view problem) {
@@ -474,7 +486,8 @@ Next Session::relay() noexcept {
 }
 
 // Where the client has sent something already, the header waits for it, and both go in one segment.
-// Returns 0 or an errno.
+// Only then: the kernel keeps a segment that is said to be followed by more for 200 ms (MSG_MORE in
+// send(2)), and whoever speaks only when he has the header would be that late. Returns 0 or an errno.
 int Session::send_header() {
     const ServiceConfig& config = service().config();
     ProxyTlvs tlvs{.crc32c = config.proxy_tlvs.crc32c, .unique_id = {}, .authority = {}};
@@ -493,7 +506,8 @@ int Session::send_header() {
         encode_proxy_header(config.send_proxy, client_, destination(), tlvs, buffer);
     const std::span<const std::byte> header = std::span{buffer}.first(size);
     const int fd = duplex_.server.fd.get();
-    const bool more_follows = duplex_.client.watch.readable();
+    const bool more_follows =
+        duplex_.client.watch.readable() && !(rare_ && rare_->nothing_behind_it);
     const sys::IoResult sent = more_follows ? sys::send_ahead(fd, header) : sys::send(fd, header);
     if (sent.bytes == size) return 0;
     return sent.status == sys::Io::error ? sent.error : ECONNABORTED;
@@ -501,8 +515,7 @@ int Session::send_header() {
 
 // Where the client connected to, as far as it knows.
 Address Session::destination() const noexcept {
-    if (rare_ && rare_->proxy != Address{} && !rare_->header.local)
-        return rare_->header.destination;
+    if (rare_ && rare_->proxy && !rare_->header.local) return rare_->header.destination;
     sockaddr_storage raw{};
     socklen_t length = sizeof raw;
     if (sys::local_address(duplex_.client.fd.get(), raw, length) != 0) return frontend_.address;

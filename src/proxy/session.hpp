@@ -130,8 +130,9 @@ private:
     // What few sessions have.
     struct Rare {
         FailedAttempts failed;
-        ProxyHeader header;  // that came
-        Address proxy;       // who sent it; or no address
+        ProxyHeader header;              // that came
+        std::optional<Address> proxy;    // who sent it; a Unix socket may have no name
+        bool nothing_behind_it = false;  // of what is readable, for all that is known
         std::string unique_id;
         std::string_view problem;
         std::optional<WaitingRoom::Waiter> waiter;
@@ -147,6 +148,7 @@ private:
     Next read_header();
     Next wait_for_header() noexcept;
     [[nodiscard]] bool has_passed(Duration timeout, TimePoint since) noexcept;
+    void note_drained() noexcept;
     Next header_is_bad(std::string_view problem);
     Next admit();
     [[nodiscard]] Rare& rare();

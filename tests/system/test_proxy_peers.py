@@ -1,7 +1,9 @@
 """The PROXY protocol with those that others run: HAProxy and nginx, in front of eplb and behind it."""
 
 import contextlib
+import ipaddress
 import pathlib
+import socket
 import subprocess
 
 import pytest
@@ -97,6 +99,43 @@ def test_they_tell_eplb_who_the_client_is(lab, kind, version, accept):
     session = next(s for s in iter(eplb.next_session, None) if s["client"] == own)
     assert session["proxy"].startswith("127.0.0.1:")
     assert session["up"] == len(block)
+
+
+@pytest.mark.parametrize("client", ["203.0.113.7", "2001:db8::7"])
+@pytest.mark.parametrize("over", ["127.0.0.1", "[::1]", "unix"])
+def test_nginx_passes_on_clients_of_another_family_than_its_own(lab, client, over):
+    """It names the family by the client, whatever it accepted on."""
+    backend, listen = lab.backend(), lab.reserve()
+    eplb = lab.configured(
+        f'[[service]]\nlisten = "{listen}"\naccept_proxy = "v1"\nsend_proxy = "v1"\ntrusted_proxies = ["127.0.0.1"]\n'
+        f'[[service.backend]]\naddress = "{backend.address}"\n',
+        listen=[listen],
+    )
+    eplb.counting = False
+    near = f"unix:{lab.folder}/near" if over == "unix" else lab.reserve(over.strip("[]"))
+    plain = lab.reserve()  # to ask whether it listens
+    lab.keep(
+        Peer(
+            lab, "nginx-near", plain,
+            f"set_real_ip_from 127.0.0.1; set_real_ip_from ::1; set_real_ip_from unix:; proxy_protocol on;"
+            f"server {{ listen {near} proxy_protocol; proxy_pass {listen}; }}"
+            f"server {{ listen {plain}; return x; }}",
+        )
+    )  # fmt: skip
+    if over == "unix":
+        sock = lab.keep(socket.socket(socket.AF_UNIX))
+        sock.connect(f"{lab.folder}/near")
+    else:
+        sock = lab.keep(dial(near))
+    family, own = ("TCP6", "2001:db8::1") if ":" in client else ("TCP4", "198.51.100.1")
+    sock.sendall(f"PROXY {family} {client} {own} 1234 3306\r\n".encode())
+    server = lab.keep(backend.accept())
+    told = ipaddress.ip_address(server.recv(200).decode().split(" ")[2])
+    assert (getattr(told, "ipv4_mapped", None) or told) == ipaddress.ip_address(client)
+    sock.close()
+    server.close()
+    session = eplb.next_session()
+    assert session["client"] == (f"[{client}]:1234" if ":" in client else f"{client}:1234")
 
 
 @pytest.mark.parametrize("kind", ["haproxy", "nginx"])

@@ -325,6 +325,98 @@ def test_what_a_backend_sends_back_at_once_is_not_waited_for(lab):
         server.close()
 
 
+def unix_client(lab, path):
+    sock = lab.keep(socket.socket(socket.AF_UNIX))
+    sock.connect(str(path))
+    return sock
+
+
+@pytest.mark.parametrize("header", ["v1 TCP4", "v1 TCP6", "v1 UNKNOWN", "v2 TCP4", "v2 LOCAL"])
+@pytest.mark.parametrize("over", ["tcp", "unix"])
+def test_a_header_that_is_passed_on_is_not_kept_back_for_what_may_follow(lab, header, over):
+    """A server that speaks first would wait for it as long as the kernel keeps a segment: 200 ms."""
+    backend, listen, path = lab.backend(), lab.reserve(), lab.folder / "l"
+    text = service(listen, [backend], ACCEPT + 'send_proxy = "v1"').replace(
+        f'["{listen}"]', f'["{listen}", "unix:{path}"]'
+    )
+    eplb = lab.configured(text, listen=[listen])
+    eplb.counting = False
+    with eplb.inject("sendto") as trace:
+        sock = lab.client(eplb) if over == "tcp" else unix_client(lab, path)
+        sock.sendall(HEADERS[header][0])
+        server = lab.keep(backend.accept())
+        assert server.recv(1000).endswith(b"\r\n")
+        sock.sendall(b"hello")
+        assert read_exactly(server, 5) == b"hello"
+        wait_until(lambda: len(trace.calls("sendto")) == 2, "both were seen")
+    assert not [line for line in trace.calls("sendto") if "MSG_MORE" in line], trace.calls()
+    sock.close()
+    server.close()
+
+
+@pytest.mark.parametrize("header", ["v1 TCP4", "v2 TCP4"])
+@pytest.mark.parametrize("over", ["tcp", "unix"])
+def test_a_header_that_is_passed_on_goes_with_what_was_behind_it(lab, header, over):
+    backend, listen, path = lab.backend(), lab.reserve(), lab.folder / "l"
+    text = service(listen, [backend], ACCEPT + 'send_proxy = "v1"').replace(
+        f'["{listen}"]', f'["{listen}", "unix:{path}"]'
+    )
+    eplb = lab.configured(text, listen=[listen])
+    eplb.counting = False
+    sock = lab.client(eplb) if over == "tcp" else unix_client(lab, path)
+    sock.sendall(HEADERS[header][0] + b"hello")
+    server = lab.keep(backend.accept())
+    assert read_exactly(server, len(v1()) + 5) == v1() + b"hello"
+    assert data_segments(server) == 1
+    sock.close()
+    server.close()
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_who_the_client_is_survives_a_unix_socket(lab, version):
+    backend, path = lab.backend(), lab.folder / "l"
+    tlvs = 'proxy_tlvs = ["unique_id", "authority"]\n' if version == "v2" else ""
+    extra = ACCEPT + f'send_proxy = "{version}"\n{tlvs}'
+    eplb = lab.configured(service(f"unix:{path}", [backend], extra), listen=[])
+    eplb.counting = False
+    sock = unix_client(lab, path)
+    sock.sendall(v1() if version == "v1" else v2(tlvs=b"\x05\x00\x02id\x02\x00\x0bexample.com"))
+    server = lab.keep(backend.accept())
+    if version == "v1":
+        assert read_exactly(server, len(v1())) == v1()
+    else:
+        source, destination, ports, found, _ = parsed_v2(server.recv(1000))
+        assert (source, destination, ports) == ("192.0.2.7", "198.51.100.1", (4711, 3306))
+        assert (found[5], found[2]) == (b"id", b"example.com")
+    sock.close()
+    server.close()
+    session = eplb.next_session()
+    assert session["client"] == "192.0.2.7:4711"
+    assert session["proxy"] == "unix:"
+
+
+@pytest.mark.parametrize("header", ["v1 UNKNOWN", "v2 LOCAL", "nothing"])
+@pytest.mark.parametrize("balance", ["source_hash", "consistent"])
+def test_clients_of_unix_sockets_get_each_backend_in_turn_and_have_no_limit(lab, header, balance):
+    servers, path = [lab.greeter(name) for name in "abc"], lab.folder / "l"
+    accept = ACCEPT if header != "nothing" else ""
+    extra = accept + f'balance = "{balance}"\nmax_connections_per_source = 1'
+    eplb = lab.configured(service(f"unix:{path}", servers, extra), listen=[])
+    eplb.counting = False
+    names = []
+    for _ in range(9):
+        sock = unix_client(lab, path)
+        if accept:
+            sock.sendall(HEADERS[header][0])
+        names.append(read_exactly(sock, 1))  # and it stays
+    assert sorted(names) == [b"a"] * 3 + [b"b"] * 3 + [b"c"] * 3
+
+
+def data_segments(sock):
+    info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
+    return struct.unpack_from("=I", info, 152)[0]  # tcpi_data_segs_in
+
+
 def test_a_header_and_what_the_client_sent_go_in_one_segment(lab):
     backend, listen = lab.backend(), lab.reserve()
     eplb = lab.configured(service(listen, [backend], 'send_proxy = "v1"'), listen=[listen])
@@ -335,6 +427,4 @@ def test_a_header_and_what_the_client_sent_go_in_one_segment(lab):
     server = lab.keep(backend.accept())
     header = expected_v1(sock, listen)
     assert read_exactly(server, len(header) + 5) == header + b"hello"
-    info = server.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
-    (data_segments,) = struct.unpack_from("=I", info, 152)  # tcpi_data_segs_in
-    assert data_segments == 1
+    assert data_segments(server) == 1

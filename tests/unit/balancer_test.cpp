@@ -312,6 +312,21 @@ TEST_CASE("balancer: whatever weights and backends become, shares are even from 
     }
 }
 
+TEST_CASE("balancer: clients of Unix sockets have no address, and get each backend in turn",
+          "[proxy][balancer]") {
+    for (const Balance policy : {Balance::source_hash, Balance::consistent}) {
+        INFO("policy " << static_cast<int>(policy));
+        BackendSet backends{{3, 1}};
+        const auto balancer = make_balancer(policy, 1);
+        balancer->prepare(backends.all);
+        backends.everybody();
+        CHECK(backends.names(*balancer, 8) == "aabaaaba");
+        std::string named;
+        for (int i = 0; i < 4; ++i)
+            named += balancer->pick(backends.candidates, Address::parse("unix:/x"), {})->name();
+        CHECK(named == "aaba");
+    }
+}
 
 TEST_CASE("round robin: who asks makes no difference", "[proxy][balancer]") {
     Backends backends{{1, 1}};
