@@ -43,7 +43,11 @@ public:
     void count_frontend() noexcept { ++frontends_; }
     void discount_frontend() noexcept { --frontends_; }
     [[nodiscard]] bool has_frontends() const noexcept { return frontends_ > 0; }
-    /// It is in the configuration no longer, for good: nobody gets a backend of it any more.
+    /// It is in the configuration no longer, for good: to be removed when whoever came before has
+    /// begun.
+    void leave() noexcept { leaves_ = true; }
+    [[nodiscard]] bool leaves() const noexcept { return leaves_; }
+    /// Nobody gets a backend of it any more.
     void remove() noexcept;
     [[nodiscard]] bool removed() const noexcept { return removed_; }
     /// The worker's own sessions that wait for a backend with room.
@@ -129,6 +133,7 @@ private:
     TimePoint next_look_at_peers_;
     TimePoint next_look_at_latency_;
     TimePoint next_rebalance_;
+    bool leaves_ = false;
     bool removed_ = false;
     bool up_to_date_ = true;  // false: an update() has failed
     std::size_t frontends_ = 0;

@@ -156,11 +156,19 @@ void Worker::add_listener(const FrontendSpec& frontend, Fd socket) {
 
 void Worker::forget_all_but(const Generation& generation) noexcept {
     for (const auto& service : services_) {
-        if (!generation.has_service(service->id())) service->remove();
+        if (!generation.has_service(service->id())) service->leave();
     }
     for (const auto& frontend : frontends_)
         frontend->removed = !generation.has_frontend(frontend->id);
+    if (!starter_.busy()) remove_services();
     forget_unused();
+}
+
+// Those that leave. Not before all have begun whom a listener of theirs had in its backlog.
+void Worker::remove_services() noexcept {
+    for (const auto& service : services_) {
+        if (service->leaves()) service->remove();
+    }
 }
 
 void Worker::forget_unused() noexcept {
@@ -211,6 +219,8 @@ Next Worker::Starter::run() {
         if (count == started_per_turn) return Next::again;
         worker_.reactor_.dispatch(fresh_.front());
     }
+    worker_.remove_services();
+    worker_.forget_unused();
     return Next::wait;
 }
 

@@ -169,6 +169,7 @@ private:
     [[nodiscard]] Service* find_service(std::uint32_t id) noexcept;
     [[nodiscard]] Frontend* find_frontend(std::uint32_t id) noexcept;
     void forget_unused() noexcept;
+    void remove_services() noexcept;
     void learn_services(const Generation& generation);
     void unlink(Session& session) noexcept;
     void learn_frontends(const Generation& generation);
@@ -227,6 +228,8 @@ private:
     public:
         explicit Starter(Worker& worker) noexcept : worker_{worker} {}
         void defer(bool from_now_on) noexcept { defers_ = from_now_on; }
+        /// Whether somebody has not begun yet.
+        [[nodiscard]] bool busy() const noexcept { return !fresh_.empty(); }
         /// Whether it will have it begin.
         [[nodiscard]] bool takes(Session& session) noexcept {
             if (!defers_) return false;

@@ -149,6 +149,34 @@ TEST_CASE("rollout: nobody serves what another worker has not learnt yet", "[pro
     CHECK(f.ledger.reasons().empty());
 }
 
+TEST_CASE("rollout: who waits for a listener that goes with its service is served",
+          "[proxy][rollout]") {
+    Reactor reactor;
+    Ledger ledger;
+    Loop loop{reactor};
+    ScriptedBackend backend{{.echo = true}};
+    loop.add(backend);
+    Config config;
+    config.workers = GENERATE(1U, 2U);
+    config.services = {service("goes", any_port, backend),
+                       service("stays", Address::parse("127.0.0.2:0"), backend)};
+    Proxy proxy{reactor, config, ledger};
+    std::deque<Peer> clients;
+    for (int i = 0; i < 100; ++i) {  // more than begin in a turn
+        loop.add(clients.emplace_back(eplb::test::connect_to(proxy.listen_addresses().at(0))));
+        clients.back().send("hello");
+    }
+    config.services.erase(config.services.begin());
+    bool applied = false;
+    proxy.apply(config, [&] { applied = true; });
+    for (Peer& client : clients) {
+        REQUIRE(loop.until([&] { return client.over() || client.received() == "hello"; }));
+        CHECK_FALSE(client.over());
+    }
+    REQUIRE(loop.until([&] { return applied; }));
+    CHECK(ledger.reasons().empty());
+}
+
 TEST_CASE("rollout: a drain in the middle of one lets it come to its end", "[proxy][rollout]") {
     SlowLearner f;
     bool drained = false;
