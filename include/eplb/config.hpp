@@ -35,6 +35,14 @@ struct UnixOwner {
     friend bool operator==(const UnixOwner& a, const UnixOwner& b) noexcept = default;
 };
 
+/// What happens to the sessions of a backend or a listener that Proxy::apply() removed. It gets no
+/// new ones, whatever this says.
+enum class OnRemove : std::uint8_t {
+    drain,  ///< they may go on for the drain timeout, and are reset then
+    close,  ///< they are reset at once
+    keep,   ///< they go on
+};
+
 /// A server of a service.
 struct BackendConfig {
     /// None that one of our own listeners would answer, and no wildcard.
@@ -43,16 +51,13 @@ struct BackendConfig {
     std::uint32_t weight = 1;  ///< its share, in proportion to the others; 0: no new sessions
     bool backup = false;       ///< gets sessions only while no other backend is usable
     std::uint32_t max_connections = 0;  ///< sessions at a time; 0: no limit
+    /// Set: it is not to be had any more, as when a name does not stand for it now, and may be had
+    /// again; `weight` has to be 0. OnRemove::keep: if the proxy has it, it stays, with its sessions,
+    /// and is checked; if not, it is none. Else it is removed, by this and not by the service's
+    /// `on_remove`.
+    std::optional<OnRemove> absent{};
 
     friend bool operator==(const BackendConfig& a, const BackendConfig& b) noexcept = default;
-};
-
-/// What happens to the sessions of a backend or a listener that Proxy::apply() removed. It gets no
-/// new ones, whatever this says.
-enum class OnRemove : std::uint8_t {
-    drain,  ///< they may go on for the drain timeout, and are reset then
-    close,  ///< they are reset at once
-    keep,   ///< they go on
 };
 
 /// What a PROXY header of version 2 says beside addresses.

@@ -67,6 +67,20 @@ std::string describe_low_limit(std::size_t available, const Limits& limits) {
         available, limits.sessions, limits.sessions == 1 ? "" : "s");
 }
 
+std::size_t descriptors_besides_sessions(const Config& config, std::size_t workers) noexcept {
+    std::size_t listeners = 0;
+    std::size_t checks = 0;
+    for (const ServiceConfig& service : config.services) {
+        listeners += service.listen.size();
+        if (service.check.type == CheckConfig::Type::none) continue;
+        checks += static_cast<std::size_t>(
+            std::ranges::count_if(service.backends, [](const BackendConfig& backend) {
+                return !backend.absent || *backend.absent == OnRemove::keep;
+            }));
+    }
+    return listeners * workers + checks + 2 * (workers - 1);
+}
+
 std::size_t descriptor_limit() noexcept {
     rlimit limit{};
     if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return unlimited;

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "eplb/config.hpp"
+
 #include <cstddef>
 #include <string>
 
@@ -21,6 +23,11 @@ struct Limits {
 
 /// A line for the log where what is kept back had to be less than it should be; else empty.
 [[nodiscard]] std::string describe_low_limit(std::size_t available, const Limits& limits);
+
+/// What a configuration takes besides sessions: listening sockets, checks, and what a further worker's
+/// reactor takes.
+[[nodiscard]] std::size_t descriptors_besides_sessions(const Config& config,
+                                                       std::size_t workers) noexcept;
 
 /// The soft limit of RLIMIT_NOFILE, getrlimit(2); at most a million, since containers often have
 /// "infinity".

@@ -34,17 +34,6 @@
 namespace eplb {
 namespace {
 
-// Listening sockets, checks, and what a further worker's reactor takes.
-std::size_t descriptors_besides_sessions(const Config& config, std::size_t workers) {
-    std::size_t listeners = 0;
-    std::size_t checks = 0;
-    for (const ServiceConfig& service : config.services) {
-        listeners += service.listen.size();
-        if (service.check.type != CheckConfig::Type::none) checks += service.backends.size();
-    }
-    return listeners * workers + checks + 2 * (workers - 1);
-}
-
 Limits limits_of(const Config& config, std::size_t workers) {
     if (workers == 0) throw std::invalid_argument("there has to be at least one worker");
     return work_out_limits(descriptor_limit(), config.max_connections,

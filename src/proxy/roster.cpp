@@ -259,6 +259,11 @@ private:
         std::vector<Weighed> backups;
         for (std::size_t i = 0; i < wanted.size(); ++i) {
             const BackendConfig& config = wanted[i];
+            if (config.absent && (found[i] == nullptr || *config.absent != OnRemove::keep)) {
+                if (found[i] != nullptr)
+                    absent_.emplace(found[i]->member.backend.get(), *config.absent);
+                continue;
+            }
             std::shared_ptr<Backend> backend;
             if (found[i] != nullptr) {
                 backend = found[i]->member.backend;
@@ -270,7 +275,8 @@ private:
                                                     config.weight);
             }
             stays_.insert(backend.get());
-            draft_.state_->backends.push_back({spec.id, {backend, spec.config}});
+            draft_.state_->backends.push_back(
+                {spec.id, {backend, spec.config, config.absent.has_value()}});
             note_change(backend, config);
             if (config.weight > 0)
                 (config.backup ? backups : primaries).push_back({backend, &config});
@@ -318,10 +324,12 @@ private:
     }
 
     void note_change(const std::shared_ptr<Backend>& backend, const BackendConfig& config) {
-        if (backend->weight() == config.weight && backend->name() == config.name &&
+        // A worker that does not know yet that it is absent goes by its weight.
+        const std::uint32_t weight = config.absent ? backend->weight() : config.weight;
+        if (backend->weight() == weight && backend->name() == config.name &&
             backend->max_connections() == config.max_connections)
             return;
-        draft_.changes_.push_back({backend, config.name, config.weight, config.max_connections});
+        draft_.changes_.push_back({backend, config.name, weight, config.max_connections});
     }
 
     struct Weighed {
@@ -431,8 +439,10 @@ private:
             draft_.state_->backends.push_back(std::move(gone));
             if (known.removed) continue;
             const ServiceConfig& config = old_config_of(known.service);
+            const auto absent = absent_.find(known.member.backend.get());
             draft_.removed_backends.push_back(
-                {known.member.backend, config.on_remove, config.drain_timeout});
+                {known.member.backend, absent == absent_.end() ? config.on_remove : absent->second,
+                 config.drain_timeout});
         }
     }
 
@@ -443,6 +453,7 @@ private:
     std::unordered_map<std::uint32_t, std::size_t> old_by_id_;  // places of services
     std::unordered_map<std::uint32_t, std::vector<const Known*>> backends_of_;
     std::unordered_set<const Backend*> stays_;
+    std::unordered_map<const Backend*, OnRemove> absent_;  // to be removed by this
 };
 
 Roster::Draft Roster::draft(Config config) const {
@@ -509,7 +520,7 @@ std::vector<ServiceBackend> Roster::members() const {
 std::vector<ServiceBackend> Roster::members(std::string_view service, std::string_view name) const {
     std::vector<ServiceBackend> found;
     for (const Known& known : state_->backends) {
-        const auto& [backend, config] = known.member;
+        const auto& [backend, config, absent] = known.member;
         if (known.removed || config->name != service) continue;
         if (backend->name() == name || backend->address().to_string() == name)
             found.push_back(known.member);

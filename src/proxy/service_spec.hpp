@@ -82,6 +82,7 @@ struct ServiceSpec {
 struct ServiceBackend {
     std::shared_ptr<Backend> backend;
     std::shared_ptr<const ServiceConfig> service;
+    bool absent = false;  ///< as BackendConfig: only its sessions keep it
 };
 
 /// An address on which a service accepts: with the port that the kernel chose, where the

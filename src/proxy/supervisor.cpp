@@ -233,7 +233,7 @@ bool Supervisor::may_eject(const Entry& entry) const noexcept {
     for (const auto& other : entries_) {
         const Backend& backend = *other->member.backend;
         if (other->member.service != entry.member.service || !backend.enabled() ||
-            backend.untried())
+            backend.untried() || other->member.absent)
             continue;
         ++all;
         if (backend.ejected() || backend.down()) ++gone;

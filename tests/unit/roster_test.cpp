@@ -812,3 +812,59 @@ TEST_CASE("roster: balancers are made when they are asked for, and not by a draf
     go_over(roster, config);
     CHECK(roster.generation().services.at(0) != before);
 }
+
+TEST_CASE("roster: an absent backend keeps its sessions, gets none, and comes back as itself",
+          "[proxy][roster]") {
+    Roster roster;
+    go_over(roster, one({a, b}));
+    const std::shared_ptr<Backend> known = usable(roster, "db", "b");
+    REQUIRE(known);
+    std::optional<Backend::Lease> session{*known};
+    BackendConfig absent = b;
+    absent.weight = 0;
+    absent.absent = OnRemove::keep;
+    const Roster::Draft gone = go_over(roster, one({a, absent}));
+    CHECK(gone.removed_backends.empty());
+    CHECK_FALSE(usable(roster, "db", "b"));
+    // A worker that does not know yet may still send somebody there.
+    CHECK(known->usable());
+    CHECK(told(roster) == Lines{"db a 1 0", "db b 1 1"});
+    const auto members = roster.members();
+    REQUIRE(members.size() == 2);  // so it is checked
+    CHECK_FALSE(members[0].absent);
+    CHECK(members[1].absent);
+    go_over(roster, one({a, b}));
+    CHECK(usable(roster, "db", "b") == known);
+    CHECK(told(roster) == Lines{"db a 1 0", "db b 1 1"});
+    // When the service, or the name, is taken away, that counts.
+    go_over(roster, one({a, absent}));
+    const Roster::Draft removed = go_over(roster, one({a}));
+    REQUIRE(removed.removed_backends.size() == 1);
+    CHECK(removed.removed_backends[0].policy == OnRemove::drain);
+    // One that nobody knows is none.
+    Roster other;
+    go_over(other, one({a, absent}));
+    CHECK(told(other) == Lines{"db a 1 0"});
+}
+
+TEST_CASE("roster: an absent backend that is not kept is removed by its own policy",
+          "[proxy][roster]") {
+    const auto policy = GENERATE(OnRemove::drain, OnRemove::close);
+    Config config = one({a, b});
+    config.services[0].on_remove = OnRemove::keep;
+    Roster roster;
+    go_over(roster, config);
+    const std::shared_ptr<Backend> known = usable(roster, "db", "b");
+    const Backend::Lease session{*known};
+    Config less = config;
+    less.services[0].backends[1].weight = 0;
+    less.services[0].backends[1].absent = policy;
+    const Roster::Draft gone = go_over(roster, less);
+    REQUIRE(gone.removed_backends.size() == 1);
+    CHECK(gone.removed_backends[0].policy == policy);
+    CHECK(told(roster) == Lines{"db a 1 0", "db b 1 1 removed"});
+    CHECK(go_over(roster, less).removed_backends.empty());
+    const Roster::Draft back = go_over(roster, config);
+    CHECK(back.returned_backends == std::vector{known});
+    CHECK(usable(roster, "db", "b") == known);
+}
