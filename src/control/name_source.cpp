@@ -76,6 +76,16 @@ std::optional<NameQuestion> NameQuestion::parse(std::string_view text) {
     return question;
 }
 
+std::string NameQuestion::key() const {
+    std::string key{is_service() ? service_prefix : std::string_view{}};
+    key += name;
+    // DNS does not tell "A" from "a", RFC 4343; a locale does not matter.
+    for (char& c : key) {
+        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+    }
+    return key;
+}
+
 void arrange(std::vector<NameTarget>& targets) {
     const auto key = [](const NameTarget& target) {
         return std::tuple{target.address.family(), sort_key(target.address), target.address.port()};

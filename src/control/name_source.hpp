@@ -18,6 +18,9 @@ struct NameQuestion {
     std::uint16_t port = 0;  ///< 0: the answer says (SRV)
 
     [[nodiscard]] bool is_service() const noexcept { return port == 0; }
+    /// What is the same for all questions that have one answer: a host's name, whatever the port, or a
+    /// service's, in lower case. "db.example", "srv:_mysql._tcp.example"
+    [[nodiscard]] std::string key() const;
 
     /// Reads "db.example:3306" or "srv:_mysql._tcp.example". Nothing: it is an address already. Throws
     /// std::invalid_argument as Address::parse() does.
@@ -30,6 +33,15 @@ struct ServiceRecord {
     std::uint16_t port = 0;
     std::uint16_t priority = 0;
     std::uint16_t weight = 0;
+};
+
+/// A host whose addresses, or those of one kind, could not be asked for; and what it has them for.
+struct Unanswered {
+    std::string host;
+    std::uint16_t port = 0;
+    std::uint16_t priority = 0;
+    std::uint16_t weight = 0;
+    int family = 0;  ///< AF_INET or AF_INET6: only these are unknown; 0: all
 };
 
 /// An address that a name stands for.
@@ -51,14 +63,18 @@ struct NameAnswer {
         no_such_name,  ///< NXDOMAIN
         no_data,       ///< the name is there, but has no address
         unanswered,    ///< nobody could be asked, or knew
+        unusable,      ///< what it says cannot be used here
     };
     Status status = Status::unanswered;
     std::string problem;  ///< why it is not good, in words that are safe in a log
     Duration ttl{0};      ///< of what it is made of, the shortest
     /// In an order of their own, whichever order they came in; no address twice.
     std::vector<NameTarget> targets;
-    /// A service's records whose hosts could not be asked for. `problem` says why.
-    std::vector<ServiceRecord> unanswered;
+    /// What could not be asked for beside the targets. `problem` says why.
+    std::vector<Unanswered> unanswered;
+    /// What was among the targets before and is not now; the one that has been missing for longest
+    /// first. A source does not say; Names does.
+    std::vector<NameTarget> absent;
 };
 
 /// Puts targets into their order, and leaves of each address the one that is to be preferred.

@@ -12,7 +12,9 @@
 #include <memory>
 #include <optional>
 #include <string_view>
+#include <sys/socket.h>
 
+using eplb::control::parse_address_records;
 using eplb::control::parse_service_records;
 using eplb::control::ServiceRecord;
 using eplb::control::ServiceRecords;
@@ -31,6 +33,23 @@ std::optional<ServiceRecords> parse_exactly(const std::uint8_t* data, std::size_
     const auto exact = std::make_unique<unsigned char[]>(size);
     std::copy(data, data + size, exact.get());
     return parse_service_records({exact.get(), size});
+}
+
+void check_addresses(const std::uint8_t* data, std::size_t size, int family) {
+    const auto exact = std::make_unique<unsigned char[]>(size);
+    std::copy(data, data + size, exact.get());
+    const auto found = parse_address_records({exact.get(), size}, family);
+    if (!found) return;
+    constexpr std::size_t least_bytes = 1 + 10 + 4;
+    require(found->addresses.size() <= size / least_bytes,
+            "addresses are what the message has room for");
+    require(found->ttl >= eplb::Duration{0}, "a TTL is no less than zero");
+    for (const eplb::Address& address : found->addresses) {
+        // One that is IPv4 in disguise is one of these.
+        require(address.family() == AF_INET || address.family() == family,
+                "addresses are of their kind");
+        require(address.port() == 0, "an address has no port");
+    }
 }
 
 void check(const ServiceRecords& found, std::size_t size) {
@@ -53,6 +72,8 @@ void check(const ServiceRecords& found, std::size_t size) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    check_addresses(data, size, AF_INET);
+    check_addresses(data, size, AF_INET6);
     const auto found = parse_exactly(data, size);
     if (!found) return 0;
     check(*found, size);

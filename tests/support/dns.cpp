@@ -137,16 +137,35 @@ std::string DnsServer::answer(std::string_view question) const {
     return dns_message(static_cast<std::uint16_t>(read_16(question, 0)), name, type, reply);
 }
 
+std::string DnsServer::edns_answer(std::string_view question) const {
+    if (edns == Edns::silence) return {};
+    std::string reply{question.substr(0, header_bytes)};
+    reply[2] = static_cast<char>(0x81);
+    reply[3] = static_cast<char>(0x81);
+    reply.replace(10, 2, 2, '\0');
+    if (edns == Edns::format_error_without_question) {
+        reply.replace(4, 2, 2, '\0');
+        return reply;
+    }
+    const std::string_view rest = question.substr(header_bytes);
+    return reply += rest.substr(0, rest.find('\0') + 5);
+}
+
 void DnsServer::serve_udp() {
     std::array<char, 4096> buffer;
-    for (;;) {
+    for (int found = 1;; ++found) {
         sockaddr_storage from{};
         socklen_t length = sizeof from;
         const ssize_t size = ::recvfrom(udp_.get(), buffer.data(), buffer.size(), 0,
                                         reinterpret_cast<sockaddr*>(&from), &length);
         if (size <= 0) return;
         ++udp_questions;
-        std::string reply = answer({buffer.data(), static_cast<std::size_t>(size)});
+        most_at_once = std::max(most_at_once, found);
+        const std::string_view question{buffer.data(), static_cast<std::size_t>(size)};
+        const bool has_edns = read_16(question, 10) > 0;
+        std::string reply = has_edns && edns != Edns::answers
+                                ? edns_answer(question)
+                                : answer({buffer.data(), static_cast<std::size_t>(size)});
         if (reply.empty()) continue;
         if (reply.size() > largest_datagram) {
             reply = answer({buffer.data(), static_cast<std::size_t>(size)}).substr(0, header_bytes);

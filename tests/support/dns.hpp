@@ -51,9 +51,13 @@ public:
     DnsServer();
 
     std::map<std::pair<std::string, std::uint16_t>, DnsReply> replies;
+    /// What it does with questions that have an EDNS record, RFC 6891.
+    enum class Edns { answers, format_error, format_error_without_question, silence };
+    Edns edns = Edns::answers;
     std::size_t tcp_piece_bytes = 700;  ///< of an answer, at each serve()
     int udp_questions = 0;
     int tcp_questions = 0;
+    int most_at_once = 0;  ///< UDP questions that one serve() has found
 
     [[nodiscard]] Address address() const;
     /// Answers what has come; a TCP answer goes out a few bytes at each call.
@@ -61,6 +65,7 @@ public:
 
 private:
     [[nodiscard]] std::string answer(std::string_view question) const;
+    [[nodiscard]] std::string edns_answer(std::string_view question) const;
     void serve_udp();
     void serve_tcp();
 

@@ -6,6 +6,8 @@
 #include "support/process.hpp"
 
 #include <chrono>
+#include <cstdlib>
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <fstream>
 #include <functional>
@@ -14,6 +16,9 @@
 #include <sstream>
 #include <string>
 #include <string_view>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <utility>
 #include <vector>
 
@@ -31,15 +36,17 @@ using Lines = std::vector<std::string>;
 
 // A resolver that asks a name server of the test's own. c-ares looks at the real clock.
 struct Rig {
-    explicit Rig(NameFamily family = NameFamily::automatic, Duration timeout = 20s)
-        : resolver{make(family, timeout)} {}
+    explicit Rig(NameFamily family = NameFamily::automatic, Duration timeout = 20s,
+                 SystemNames system = SystemNames::read())
+        : resolver{make(family, timeout, std::move(system))} {}
 
-    std::unique_ptr<Resolver> make(NameFamily family, Duration timeout) {
+    std::unique_ptr<Resolver> make(NameFamily family, Duration timeout,
+                                   SystemNames system = SystemNames::read()) {
         DnsValues values;
         values.servers = {dns.address()};
         values.family = family;
         values.timeout = timeout;
-        return std::make_unique<Resolver>(reactor, values);
+        return std::make_unique<Resolver>(reactor, values, std::move(system));
     }
 
     void turn_until(const std::function<bool()>& condition) {
@@ -126,14 +133,50 @@ TEST_CASE("resolver: of two kinds, one that nobody knows makes the answer unknow
           "[control][resolver]") {
     const auto [family, no_v4, no_v6] =
         GENERATE(std::tuple{NameFamily::automatic, Status::unanswered, Status::good},
-                 std::tuple{NameFamily::both, Status::unanswered, Status::unanswered});
+                 std::tuple{NameFamily::both, Status::good, Status::good});
     Rig rig{family};
     rig.dns.replies[{"a.example", dns_a}] = {.rcode = 2};
     rig.dns.replies[{"a.example", dns_aaaa}] = {.records = {aaaa_record("a.example", 1, "::2")}};
     rig.dns.replies[{"b.example", dns_a}] = {.records = {a_record("b.example", 1, "10.0.0.1")}};
     rig.dns.replies[{"b.example", dns_aaaa}] = {.rcode = 2};
-    CHECK(rig.ask("a.example:1").status == no_v4);
-    CHECK(rig.ask("b.example:1").status == no_v6);
+    const NameAnswer a = rig.ask("a.example:1");
+    const NameAnswer b = rig.ask("b.example:1");
+    CHECK(a.status == no_v4);
+    CHECK(b.status == no_v6);
+    if (family == NameFamily::automatic) return;
+    // Of both, the one is no reason to do without the other.
+    REQUIRE(a.unanswered.size() == 1);
+    CHECK(a.unanswered[0].family == AF_INET);
+    CHECK(a.unanswered[0].host == "a.example");
+    CHECK(a.problem == "IPv4 addresses: the name server failed (SERVFAIL)");
+    CHECK(text_of(a) == "good 1s: [::2]:1");
+    REQUIRE(b.unanswered.size() == 1);
+    CHECK(b.unanswered[0].family == AF_INET6);
+    CHECK(text_of(b) == "good 1s: 10.0.0.1:1");
+}
+
+TEST_CASE(
+    "resolver: of two kinds, and of a service's hosts, one that is silent is told in time, "
+    "beside the others",
+    "[control][resolver]") {
+    Rig rig{NameFamily::both, 300ms};
+    rig.dns.replies[{"a.example", dns_a}] = {.records = {a_record("a.example", 1, "10.0.0.1")}};
+    rig.dns.replies[{"a.example", dns_aaaa}] = {.rcode = -1};
+    const NameAnswer a = rig.ask("a.example:1");
+    CHECK(text_of(a) == "good 1s: 10.0.0.1:1");
+    REQUIRE(a.unanswered.size() == 1);
+    CHECK(a.problem == "IPv6 addresses: no name server answers");
+
+    rig.dns.replies[{"a.example", dns_aaaa}] = {};
+    rig.dns.replies[{"mute.example", dns_a}] = {.rcode = -1};
+    rig.dns.replies[{"mute.example", dns_aaaa}] = {.rcode = -1};
+    rig.dns.replies[{"s.example", dns_srv}] = {
+        .records = {srv_record("s.example", 60, 1, 2, 3, "a.example"),
+                    srv_record("s.example", 60, 4, 5, 6, "mute.example")}};
+    const NameAnswer s = rig.ask("srv:s.example");
+    CHECK(text_of(s) == "good 1s: 10.0.0.1:3(1,2)");
+    REQUIRE(s.unanswered.size() == 1);
+    CHECK(s.unanswered[0].host == "mute.example");
 }
 
 TEST_CASE("resolver: what goes wrong is a value", "[control][resolver]") {
@@ -147,9 +190,10 @@ TEST_CASE("resolver: what goes wrong is a value", "[control][resolver]") {
     CHECK(text_of(rig.ask("srv:nosuch.example")) == "no such name: there is no such name");
     CHECK(text_of(rig.ask("empty.example:1")) == "no data: it has no address");
     CHECK(text_of(rig.ask("half.example:1")) == "no data: it has no address");
-    CHECK(rig.ask("servfail.example:1").status == Status::unanswered);
-    CHECK(rig.ask("refused.example:1").status == Status::unanswered);
-    CHECK_FALSE(rig.ask("refused.example:1").problem.empty());
+    CHECK(text_of(rig.ask("servfail.example:1")) ==
+          "unanswered: the name server failed (SERVFAIL)");
+    CHECK(text_of(rig.ask("refused.example:1")) ==
+          "unanswered: the name server refused to answer (REFUSED)");
 }
 
 TEST_CASE("resolver: a server that says nothing, or is not there, is told in time",
@@ -399,4 +443,175 @@ TEST_CASE("service records: a name has a limit, which c-ares does not know",
     };
     CHECK(parse(message_with(4)));
     CHECK_FALSE(parse(message_with(40)));
+}
+
+TEST_CASE("resolver: a server that fails is told as that, though another is silent or gone",
+          "[control][resolver]") {
+    Rig rig;
+    DnsServer other;
+    DnsValues values;
+    {
+        const DnsServer gone;
+        values.servers = {gone.address(), rig.dns.address(), other.address()};
+    }
+    values.timeout = 500ms;
+    rig.resolver = std::make_unique<Resolver>(rig.reactor, values, SystemNames{});
+    rig.dns.replies[{"db.example", dns_a}] = {.rcode = 2};
+    CHECK(text_of(rig.ask("db.example:1")) == "unanswered: the name server failed (SERVFAIL)");
+    // And one that fails is no reason not to ask the next.
+    values.servers = {rig.dns.address(), other.address()};
+    values.timeout = 20s;
+    rig.resolver = std::make_unique<Resolver>(rig.reactor, values, SystemNames{});
+    other.replies[{"db.example", dns_a}] = {.records = {a_record("db.example", 1, "10.0.0.1")}};
+    std::optional<NameAnswer> answer;
+    rig.resolver->ask({"db.example", 1}, [&](const NameAnswer& given) { answer = given; });
+    rig.turn_until([&] {
+        other.serve();
+        return answer.has_value();
+    });
+    CHECK(text_of(*answer) == "good 1s: 10.0.0.1:1");
+}
+
+TEST_CASE("resolver: a server that does not know EDNS is asked without, several at a time",
+          "[control][resolver]") {
+    Rig rig{NameFamily::automatic, 3s, SystemNames{}};
+    rig.dns.edns =
+        GENERATE(DnsServer::Edns::format_error, DnsServer::Edns::format_error_without_question,
+                 DnsServer::Edns::silence);
+    std::size_t good = 0;
+    for (int i = 0; i < 5; ++i) {
+        const std::string name = fmt::format("h{}.example", i);
+        rig.dns.replies[{name, dns_a}] = {.records = {a_record(name, 1, "10.0.0.1")}};
+        rig.resolver->ask({name, 1}, [&](const NameAnswer& answer) {
+            CHECK(text_of(answer) == "good 1s: 10.0.0.1:1");
+            ++good;
+        });
+    }
+    rig.turn_until([&] { return good == 5; });
+    // That is remembered.
+    const int before = rig.dns.udp_questions;
+    CHECK(rig.ask("h0.example:1").status == Status::good);
+    CHECK(rig.dns.udp_questions == before + 1);
+}
+
+TEST_CASE("resolver: hosts and services are looked for in the domains of the search list",
+          "[control][resolver]") {
+    SystemNames system;
+    system.search = {"one.test", "two.test"};
+    system.ndots = 2;
+    Rig rig{NameFamily::automatic, 20s, system};
+    rig.dns.replies[{"db.two.test", dns_a}] = {.records = {a_record("db.two.test", 1, "10.0.0.2")}};
+    rig.dns.replies[{"db", dns_a}] = {.records = {a_record("db", 1, "10.0.0.9")}};
+    CHECK(text_of(rig.ask("db:1")) == "good 1s: 10.0.0.2:1");
+    CHECK(text_of(rig.ask("db.:1")) == "good 1s: 10.0.0.9:1");
+    rig.dns.replies[{"_db._tcp.two.test", dns_srv}] = {
+        .records = {srv_record("_db._tcp.two.test", 60, 1, 2, 3, "db.two.test"),
+                    srv_record("_db._tcp.two.test", 60, 1, 2, 3, "h")}};
+    // What an answer names is complete.
+    rig.dns.replies[{"h.one.test", dns_a}] = {.records = {a_record("h.one.test", 1, "10.0.0.3")}};
+    CHECK(text_of(rig.ask("srv:_db._tcp")) == "good 1s: 10.0.0.2:3(1,2)");
+    CHECK(rig.ask("srv:_db._tcp.").status == Status::no_such_name);
+    // With dots enough, as it is at first; and a domain that nobody answers for ends it.
+    rig.dns.replies[{"a.b.c", dns_a}] = {.records = {a_record("a.b.c", 1, "10.0.0.4")}};
+    rig.dns.replies[{"a.b.c.one.test", dns_a}] = {
+        .records = {a_record("a.b.c.one.test", 1, "10.0.0.5")}};
+    CHECK(text_of(rig.ask("a.b.c:1")) == "good 1s: 10.0.0.4:1");
+    rig.dns.replies[{"db.one.test", dns_a}] = {.rcode = 2};
+    CHECK(text_of(rig.ask("db:1")) == "unanswered: the name server failed (SERVFAIL)");
+}
+
+TEST_CASE("resolver: of many questions a few are asked at a time", "[control][resolver]") {
+    Rig rig{NameFamily::automatic, 20s, SystemNames{}};
+    DnsReply services;
+    for (int i = 0; i < 500; ++i) {
+        const std::string name = fmt::format("h{}", i);
+        services.records.push_back(srv_record("s.example", 60, 1, 1, 1, name));
+        rig.dns.replies[{name, dns_a}] = {
+            .records = {a_record(name, 60, fmt::format("10.1.{}.{}", i / 250, i % 250))}};
+    }
+    rig.dns.replies[{"s.example", dns_srv}] = services;
+    CHECK(rig.ask("srv:s.example").targets.size() == 500);
+    CHECK(static_cast<std::size_t>(rig.dns.most_at_once) <= Resolver::most_in_flight);
+}
+
+namespace {
+
+// A file that is gone with it.
+struct TemporaryFile {
+    TemporaryFile() {
+        const int fd = ::mkstemp(path.data());
+        REQUIRE(fd >= 0);
+        ::close(fd);
+    }
+    ~TemporaryFile() { ::unlink(path.c_str()); }
+    void write(const std::string& text) const { std::ofstream{path} << text; }
+    std::string path = "/tmp/eplb-hosts-XXXXXX";
+};
+
+}  // namespace
+
+TEST_CASE("resolver: what is written into the file of hosts counts soon", "[control][resolver]") {
+    const TemporaryFile file;
+    SystemNames system;
+    system.hosts_path = file.path;
+    Rig rig{NameFamily::both, 20s, system};
+    CHECK(rig.ask("db.example:1").status == Status::no_such_name);
+    file.write(
+        "10.0.0.1 DB.example db # 10.0.0.9 x\n::5\tdb.example\nnonsense here\n10.0.0.2 db\n");
+    rig.turn_until([&] { return rig.ask("db.example:1").status == Status::good; });
+    CHECK(text_of(rig.ask("db.example:1")) == "good 0s: 10.0.0.1:1 [::5]:1");
+    CHECK(text_of(rig.ask("db.:1")) == "good 0s: 10.0.0.1:1 10.0.0.2:1");
+    CHECK(rig.ask("x:1").status == Status::no_such_name);
+    CHECK(rig.ask("here:1").status == Status::no_such_name);
+}
+
+TEST_CASE("resolver: a file of hosts that cannot be read holds nobody up", "[control][resolver]") {
+    const TemporaryFile file;
+    REQUIRE(::unlink(file.path.c_str()) == 0);
+    REQUIRE(::mkfifo(file.path.c_str(), 0600) == 0);  // to open it takes somebody who writes
+    SystemNames system;
+    system.hosts_path = file.path;
+    Rig rig{NameFamily::automatic, 20s, system};
+    rig.dns.replies[{"db.example", dns_a}] = {.records = {a_record("db.example", 1, "10.0.0.1")}};
+    const auto begin = std::chrono::steady_clock::now();
+    bool asked = false;
+    while (!asked) {
+        asked =
+            std::chrono::steady_clock::now() - begin > 1100ms;  // what is known is older than that
+        CHECK(text_of(rig.ask("db.example:1")) == "good 1s: 10.0.0.1:1");
+        rig.reactor.run_once(10ms);
+    }
+    rig.resolver.reset();
+    // The thread goes on waiting, and is let go; it may not have come so far.
+    const int writer = ::open(file.path.c_str(), O_WRONLY | O_NONBLOCK);
+    if (writer >= 0) ::close(writer);
+}
+
+TEST_CASE("address records: they are read with their TTL, and what is cut is none",
+          "[control][resolver]") {
+    const std::string message = dns_message(
+        1, "a.example", dns_a,
+        {.records = {cname_record("a.example", 40, "b.example"),
+                     a_record("b.example", 50, "10.0.0.1"), a_record("b.example", 60, "10.0.0.2"),
+                     aaaa_record("b.example", 30, "::1")}});
+    const auto parse_addresses = [](std::string_view text, int family) {
+        const auto exact = std::make_unique<unsigned char[]>(text.size());
+        std::copy(text.begin(), text.end(), exact.get());
+        return parse_address_records({exact.get(), text.size()}, family);
+    };
+    const auto found = parse_addresses(message, AF_INET);
+    REQUIRE(found);
+    CHECK(found->ttl == 40s);
+    CHECK(found->addresses ==
+          std::vector{Address::parse("10.0.0.1:0"), Address::parse("10.0.0.2:0")});
+    const auto v6 = parse_addresses(message, AF_INET6);
+    REQUIRE(v6);
+    CHECK(v6->ttl == 30s);
+    CHECK(v6->addresses == std::vector{Address::parse("[::1]:0")});
+    for (std::size_t size = 0; size < message.size(); ++size)
+        CHECK_FALSE(parse_addresses(message.substr(0, size), AF_INET));
+    // Data of another length than an address has.
+    DnsRecord odd = a_record("a.example", 1, "10.0.0.1");
+    odd.data += "x";
+    CHECK_FALSE(parse_addresses(dns_message(1, "a.example", dns_a, {.records = {odd}}), AF_INET));
 }
