@@ -12,6 +12,7 @@
 #include "control/control_server.hpp"
 #include "control/names.hpp"
 #include "control/reloader.hpp"
+#include "control/resolver.hpp"
 #include "eplb/proxy.hpp"
 #include "eplb/reactor.hpp"
 #include "eplb/signals.hpp"
@@ -92,6 +93,8 @@ void introduce(Log& log, const Config& config, const Proxy& proxy, std::size_t d
                             backend.weight));
         }
     }
+    for (const std::string& service : control::services_without_backends(config))
+        log.on_event(LogLevel::warning, control::not_ready_text(service));
     say("ready");
 }
 
@@ -133,13 +136,18 @@ std::unique_ptr<control::ControlServer> open_control(Reactor& reactor, control::
 // Asks for the names of backends, and makes backends of the answers. Takes as long as a question may,
 // or until `is_over`. Returns what is wrong with them.
 control::Diagnostics learn_names(Reactor& reactor, control::Names& names,
-                                 control::ResolvedSettings& resolved,
+                                 control::ResolvedSettings& resolved, bool strict,
                                  const std::function<bool()>& is_over) {
+    const control::Settings& settings = resolved.settings;
+    const bool wait = settings.dns.values.missing == control::MissingName::wait && !strict;
+    names.set_judge(
+        std::make_unique<control::NameJudge>(settings, resolved.config, resolved.config.workers));
     bool learnt = false;
-    names.learn(control::backend_addresses(resolved.settings), [&learnt] { learnt = true; });
+    names.learn(control::backend_addresses(settings), [&learnt] { learnt = true; });
     while (!learnt && !is_over()) reactor.run_once(Duration{-1});
     control::Diagnostics diagnostics;
-    control::set_backends(resolved.config, resolved.settings, names.answers(), diagnostics);
+    control::set_backends(resolved.config, settings, names.answers(), diagnostics,
+                          [wait](std::string_view) { return wait; });
     // Better a service that waits than none at all after a power cut, when the name server is slower.
     resolved.config.may_lack_backends = diagnostics.warnings() > 0;
     return diagnostics;
@@ -177,12 +185,12 @@ int serve(const CommandLine& options, control::ResolvedSettings resolved,
     Log log{log_values(resolved.settings.log.values)};
     if (!log.problem().empty())
         tell_standard_error(fmt::format("eplb: {}; its lines wait\n", log.problem()));
-    std::unique_ptr<control::Names> names =
-        control::make_names(reactor, resolved.settings.dns.values, log);
+    std::unique_ptr<control::Names> names = control::make_names(
+        reactor, resolved.settings.dns.values, control::SystemNames::read(), log);
     bool stopped_early = false;
     on_signal = [&](int signal) { stopped_early |= signal == SIGTERM || signal == SIGINT; };
     const control::Diagnostics lookups =
-        learn_names(reactor, *names, resolved, [&] { return stopped_early; });
+        learn_names(reactor, *names, resolved, options.strict, [&] { return stopped_early; });
     if (stopped_early) {
         log.on_event(LogLevel::info, "stopped");
         return EXIT_SUCCESS;

@@ -6,8 +6,10 @@
 #include "control/settings.hpp"
 
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace eplb::control {
@@ -45,9 +47,16 @@ struct LoadedConfig {
 /// Sets the backends of `config`, which is what resolve() made of `settings`: each address of a name
 /// is one, called by the backend's `name` or else by the host's or service's.
 ///
-/// A name that is not there or has no address is an error: at a start, and when it is new in the file,
-/// that is a slip. Names that nobody can be asked for now are a warning, and are no backends yet.
+/// A name that is not there, or whose addresses cannot be used, is an error, for that may be a slip;
+/// unless `may_be_missing`, which is given its key, says otherwise. That is a warning, as names are that
+/// nobody can be asked for now, and they are no backends yet.
 void set_backends(Config& config, const Settings& settings, const NameAnswers& answers,
-                  Diagnostics& diagnostics);
+                  Diagnostics& diagnostics,
+                  const std::function<bool(std::string_view key)>& may_be_missing = {});
+
+/// By name, those in which no backend takes connections.
+[[nodiscard]] std::vector<std::string> services_without_backends(const Config& config);
+/// What a log says of one of them.
+[[nodiscard]] std::string not_ready_text(std::string_view service);
 
 }  // namespace eplb::control

@@ -124,6 +124,26 @@ KeyTable<DnsValues> make_dns_keys() {
             "Which addresses of a name become backends. `auto`: the IPv4 ones or, if there are "
             "none, the IPv6 ones, for a name that has both mostly stands for one set of machines, "
             "each of which would count twice. `both`: all of them."),
+        key<V>(
+            "missing",
+            choice_codec<MissingName>({{"wait", MissingName::wait}, {"fail", MissingName::fail}}),
+            [](auto& v) -> auto& { return v.missing; }, "",
+            "A name that is not there at the start, or has no address that can be used: `wait` "
+            "starts without it, warns once a minute, and gives its service the backends as soon as "
+            "there are any; `fail`, as `--strict` does, does not start. A reload that brings such a "
+            "name is refused, unless it is forced."),
+        key<V>(
+            "on_absent",
+            choice_codec<OnAbsent>(
+                {{"keep", OnAbsent::keep}, {"drain", OnAbsent::drain}, {"close", OnAbsent::close}}),
+            [](auto& v) -> auto& { return v.on_absent; }, "",
+            "Sessions of an address that the answer for its name does not have any more. It gets no "
+            "new ones, but many a name server answers each question with another part of what it "
+            "knows, so that says little of the server: with `keep` they go on, health checks do too, "
+            "and `on_down` decides. `drain` gives them `drain_timeout`, `close` ends them. If the "
+            "name has the address again, all is as it was. A name that stood for one address and "
+            "now stands for one other has moved: that follows `on_remove`. As many are kept as may "
+            "be checked (see `ulimit -n`), and 1,000 for each name."),
     };
 }
 

@@ -1,10 +1,10 @@
 #include "control/hosts_file.hpp"
 
+#include "base/threads.hpp"
 #include "control/name_source.hpp"
 #include "eplb/reactor.hpp"
 
 #include <algorithm>
-#include <csignal>
 #include <exception>
 #include <fstream>
 #include <iterator>
@@ -12,7 +12,6 @@
 #include <optional>
 #include <stdexcept>
 #include <sys/stat.h>
-#include <thread>
 #include <utility>
 
 namespace eplb::control {
@@ -158,19 +157,13 @@ bool HostsFile::is_fresh() const noexcept { return reactor_.now() - looked_at_ <
 bool HostsFile::look(std::function<void()> done) {
     done_ = std::move(done);
     if (reading_->at_work) return true;
-    // Signals are for other threads.
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     try {
-        std::thread{[reading = reading_] { Reading::run(reading); }}.detach();
+        start_without_signals([reading = reading_] { Reading::run(reading); }).detach();
         reading_->at_work = true;
     } catch (const std::exception&) {
         done_ = {};
         looked_at_ = reactor_.now();  // not again at once
     }
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
     return reading_->at_work;
 }
 

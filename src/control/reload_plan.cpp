@@ -179,8 +179,9 @@ private:
         }
         Labels labels;
         labels.add(service);
-        for (const BackendConfig& backend : service.backends)
-            remove_backend(service, backend, labels);
+        for (const BackendConfig& backend : service.backends) {
+            if (!is_gone(backend)) remove_backend(service, backend, labels);
+        }
     }
 
     void remove_listener(const ServiceConfig& service, const Address& listener) {
@@ -209,7 +210,10 @@ private:
     }
 
     void compare_backends(const ServiceConfig& old, const ServiceConfig& service) {
-        if (old.backends == service.backends) return;
+        const bool some_absent = std::ranges::any_of(
+            service.backends,
+            [](const BackendConfig& backend) { return backend.absent.has_value(); });
+        if (old.backends == service.backends && !some_absent) return;
         Labels labels;
         labels.add(old);
         labels.add(service);
@@ -222,27 +226,56 @@ private:
         for (const std::size_t predecessor : predecessors) {
             if (predecessor != no_predecessor) stays[predecessor] = true;
         }
+        std::vector<std::size_t> sessions(old.backends.size(), 0);
         for (std::size_t i = 0; i < old.backends.size(); ++i) {
             if (stays[i]) {
-                static_cast<void>(sessions_.take(old, old.backends[i]));
-            } else {
+                sessions[i] = sessions_.take(old, old.backends[i]);
+            } else if (!is_gone(old.backends[i])) {
                 remove_backend(old, old.backends[i], labels);
             }
         }
         for (std::size_t i = 0; i < predecessors.size(); ++i) {
             const BackendConfig& backend = service.backends[i];
-            if (predecessors[i] == no_predecessor) {
+            const std::size_t before = predecessors[i];
+            if (before == no_predecessor && backend.absent) continue;  // nobody knows it any more
+            if (before == no_predecessor || (is_gone(old.backends[before]) && !backend.absent)) {
                 change("+ backend {}{} weight {}{}", labels.of(backend), of(service),
                        backend.weight, backend.backup ? " backup" : "");
             } else {
-                compare_backend(service, old.backends[predecessors[i]], backend, labels);
+                compare_backend(service, old.backends[before], backend, labels, sessions[before]);
             }
         }
     }
 
+    // As if it were removed, but for its policy.
+    static bool is_gone(const BackendConfig& backend) noexcept {
+        return backend.absent && *backend.absent != OnRemove::keep;
+    }
+
+    void compare_absent(const ServiceConfig& service, const BackendConfig& old,
+                        const BackendConfig& backend, const Labels& labels, std::size_t sessions) {
+        if (is_gone(backend)) {
+            if (!is_gone(old)) tell_removal(service, backend, labels, sessions, *backend.absent);
+            return;
+        }
+        const std::string what =
+            fmt::format("backend {}{} is absent from what its name stands for ({}: keep)",
+                        labels.of(backend), of(service), count_of(sessions));
+        if (old.absent) {
+            plan_.lines.push_back(fmt::format("= {}", what));
+        } else {
+            change("~ {}", what);
+        }
+    }
+
     void compare_backend(const ServiceConfig& service, const BackendConfig& old,
-                         const BackendConfig& backend, const Labels& labels) {
+                         const BackendConfig& backend, const Labels& labels, std::size_t sessions) {
+        if (backend.absent) return compare_absent(service, old, backend, labels, sessions);
         const std::string name = labels.of(backend);
+        if (old.absent) {
+            change("~ backend {}{} is back ({})", name, of(service), count_of(sessions));
+            if (backend.weight > 0) return;
+        }
         if (old.name != backend.name)
             change("~ service {}: backend {} renamed {}", service.name, labels.of(old), name);
         if (old.weight != backend.weight)
@@ -258,12 +291,16 @@ private:
 
     void remove_backend(const ServiceConfig& service, const BackendConfig& backend,
                         const Labels& labels) {
-        const std::size_t sessions = sessions_.take(service, backend);
+        tell_removal(service, backend, labels, sessions_.take(service, backend), service.on_remove);
+    }
+
+    void tell_removal(const ServiceConfig& service, const BackendConfig& backend,
+                      const Labels& labels, std::size_t sessions, OnRemove policy) {
         change("- backend {}{} ({}: {})", labels.of(backend), of(service), count_of(sessions),
-               policy_of(service));
-        if (service.on_remove == OnRemove::close) {
+               policy_of(service, policy));
+        if (policy == OnRemove::close) {
             losses_[Duration{0}] += sessions;
-        } else if (service.on_remove == OnRemove::drain && service.drain_timeout > Duration{0}) {
+        } else if (policy == OnRemove::drain && service.drain_timeout > Duration{0}) {
             losses_[service.drain_timeout] += sessions;
         }
     }
@@ -282,8 +319,8 @@ private:
         }
     }
 
-    static std::string policy_of(const ServiceConfig& service) {
-        switch (service.on_remove) {
+    static std::string policy_of(const ServiceConfig& service, OnRemove policy) {
+        switch (policy) {
         case OnRemove::close: return "close";
         case OnRemove::keep: return "keep";
         case OnRemove::drain: break;

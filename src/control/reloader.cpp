@@ -2,6 +2,7 @@
 
 #include "base/describe.hpp"
 #include "control/config_text.hpp"
+#include "control/resolver.hpp"
 #include "eplb/reactor.hpp"
 
 #include <algorithm>
@@ -13,6 +14,7 @@
 #include <string_view>
 #include <thread>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 
 namespace eplb::control {
@@ -36,8 +38,11 @@ struct Reloader::Loaded {
     LoadedConfig file;
     std::shared_ptr<ResolvedSettings> wanted = std::make_shared<ResolvedSettings>();
     std::vector<std::string> names;  // of its backends
+    SystemNames system;              // of this moment
+    std::unique_ptr<NameJudge> judge;
     NameAnswers answers;
-    std::string report;  // what the diagnostics say
+    std::vector<std::pair<LogLevel, std::string>> readiness;  // of services, where it changes
+    std::string report;                                       // what the diagnostics say
     bool usable = false;
     Outcome outcome;
     ReloadPlan plan;
@@ -66,7 +71,9 @@ public:
                                 [](const BackendConfig& b) { return b.weight > 0; }))
             return false;
         const auto waits = [&](const Section<BackendValues>& backend) {
-            const auto answer = answers_.find(backend.values.address.text);
+            const auto question = NameQuestion::parse(backend.values.address.text);
+            if (!question) return false;
+            const auto answer = answers_.find(question->key());
             return backend.values.weight > 0 && answer != answers_.end() &&
                    answer->second.status != NameAnswer::Status::good;
         };
@@ -87,6 +94,31 @@ std::vector<std::string> names_of(const Settings& settings) {
         return !NameQuestion::parse(address).has_value();
     });
     return names;
+}
+
+std::unordered_set<std::string> keys_of(const std::vector<std::string>& names) {
+    std::unordered_set<std::string> keys;
+    for (const std::string& name : names) keys.insert(NameQuestion::parse(name)->key());
+    return keys;
+}
+
+std::vector<std::pair<LogLevel, std::string>> readiness_of(const Config& before,
+                                                           const Config& now) {
+    std::vector<std::pair<LogLevel, std::string>> lines;
+    const std::vector<std::string> old = services_without_backends(before);
+    const std::vector<std::string> waiting = services_without_backends(now);
+    if (old.empty() && waiting.empty()) return lines;
+    const std::unordered_set<std::string> waited{old.begin(), old.end()};
+    const std::unordered_set<std::string> waits{waiting.begin(), waiting.end()};
+    for (const std::string& service : waiting) {
+        if (!waited.contains(service))
+            lines.emplace_back(LogLevel::warning, not_ready_text(service));
+    }
+    for (const ServiceConfig& service : now.services) {
+        if (waited.contains(service.name) && !waits.contains(service.name))
+            lines.emplace_back(LogLevel::info, fmt::format("service {} is ready", service.name));
+    }
+    return lines;
 }
 
 }  // namespace
@@ -179,7 +211,12 @@ void Reloader::read_file() {
             now.usable = !file.diagnostics.has_errors() &&
                          !(now.request.strict && !file.diagnostics.empty());
             now.wanted->settings = file.settings;
-            if (now.usable) now.names = names_of(now.wanted->settings);
+            if (now.usable) {
+                now.names = names_of(now.wanted->settings);
+                now.system = SystemNames::read();
+                now.judge =
+                    std::make_unique<NameJudge>(now.wanted->settings, now.wanted->config, workers_);
+            }
             if (now.usable && !now.request.dry_run) prepare_log(now);
         } catch (const std::exception& error) {
             now.outcome.report = fmt::format("{}\n", describe(error));
@@ -210,7 +247,9 @@ void Reloader::on_loaded(Loaded& loaded) {
     if (!loaded.usable) return finish(loaded.outcome);
     if (stopped_) return finish({Outcome::Kind::failed, "it is stopping\n"});
     try {
-        candidate_ = make_names(reactor_, loaded.wanted->settings.dns.values, observer_);
+        candidate_ = make_names(reactor_, loaded.wanted->settings.dns.values,
+                                std::move(loaded.system), observer_);
+        candidate_->set_judge(std::move(loaded.judge));
         candidate_->adopt(*names_);
         candidate_->learn(loaded.names, [this] { on_learnt(*current_); });
     } catch (const std::exception& error) {
@@ -224,11 +263,20 @@ void Reloader::on_learnt(Loaded& loaded) {
     const auto draft = [this, running = running_](Loaded& now) {
         Diagnostics& diagnostics = now.file.diagnostics;
         ResolvedSettings& wanted = *now.wanted;
-        set_backends(wanted.config, wanted.settings, now.answers, diagnostics);
+        // A name that is not there is most likely a slip when it is new in the file; but the ones that
+        // are waited for already, are waited for.
+        const std::unordered_set<std::string> known = keys_of(names_of(running->settings));
+        set_backends(wanted.config, wanted.settings, now.answers, diagnostics,
+                     [&](std::string_view key) {
+                         return now.request.force || known.contains(std::string{key});
+                     });
         wanted.config.may_lack_backends = true;  // the plan judges that
-        now.outcome = {Outcome::Kind::invalid, now.file.report(now.source)};
+        now.outcome = {Outcome::Kind::refused, now.file.report(now.source)};
         now.usable = !diagnostics.has_errors();
-        if (!now.usable) return;
+        if (!now.usable) {
+            now.outcome.report += "a name that is new is not there; --force waits for it\n";
+            return;
+        }
         now.plan = plan_reload(*running, wanted, proxy_.backends());
         now.outcome.kind = now.plan.changes ? Outcome::Kind::changed : Outcome::Kind::unchanged;
         now.outcome.report += joined(now.plan.lines);
@@ -242,6 +290,7 @@ void Reloader::on_learnt(Loaded& loaded) {
                 service);
         }
         if (now.outcome.kind == Outcome::Kind::refused) return;
+        now.readiness = readiness_of(running->config, wanted.config);
         now.prepared = proxy_.prepare(wanted.config);
     };
     work(draft, &Reloader::on_drafted);
@@ -264,6 +313,7 @@ void Reloader::go_over(Loaded& loaded) {
         running_names_ = std::move(loaded.names);
         names_ = std::move(candidate_);
         keep_names();
+        tell_readiness(loaded);
     } catch (const std::exception& error) {
         finish({Outcome::Kind::failed, fmt::format("{}\n", error.what())});
     }
@@ -282,6 +332,35 @@ void Reloader::free_leftovers() noexcept {
 
 void Reloader::keep_names() {
     names_->keep(running_names_, [this] { on_names_changed(); });
+    sweep_later();
+}
+
+// Absent addresses are kept for their sessions, and cost a check each and a place in every answer: so
+// now and then it is looked which ones have none.
+void Reloader::sweep_later() {
+    static constexpr Duration interval = std::chrono::seconds{10};
+    if (sweep_ || !names_->has_absent()) return;
+    sweep_ = std::make_unique<Retirement>(reactor_, interval, [this](Retirement&) {
+        sweep_.reset();
+        sweep();
+        sweep_later();
+    });
+}
+
+void Reloader::sweep() {
+    if (busy_ || stopped_) return;  // one that is absent only just may still get a session
+    std::unordered_set<std::string> busy;
+    for (const BackendStatus& backend : proxy_.backends()) {
+        if (backend.active == 0) continue;
+        busy.insert(backend.address.to_string());
+        busy.insert(backend.address.with_port(0).to_string());  // as Names has those of hosts
+    }
+    names_->forget_absent(
+        [&](const NameTarget& target) { return !busy.contains(target.address.to_string()); });
+}
+
+void Reloader::tell_readiness(const Loaded& loaded) const {
+    for (const auto& [level, line] : loaded.readiness) observer_.on_event(level, line);
 }
 
 void Reloader::on_names_changed() {
@@ -294,6 +373,7 @@ void Reloader::on_names_changed() {
 }
 
 void Reloader::go_over_to_names() {
+    sweep_later();
     current_ = std::make_shared<Loaded>();
     current_->answers = names_->answers();
     const auto draft = [this, running = running_](Loaded& now) {
@@ -303,7 +383,9 @@ void Reloader::go_over_to_names() {
         set_backends(wanted.config, wanted.settings, now.answers, told_already);
         wanted.config.may_lack_backends = true;  // names only ever add to one without backends
         now.plan = plan_reload(*running, wanted, proxy_.backends());
-        if (now.plan.changes) now.prepared = proxy_.prepare(wanted.config);
+        if (!now.plan.changes) return;
+        now.readiness = readiness_of(running->config, wanted.config);
+        now.prepared = proxy_.prepare(wanted.config);
     };
     try {
         work(draft, &Reloader::on_names_drafted);
@@ -325,6 +407,7 @@ void Reloader::on_names_drafted(Loaded& loaded) {
                 if (line.starts_with('=')) continue;
                 observer_.on_event(LogLevel::info, fmt::format("names: {}", line));
             }
+            tell_readiness(loaded);
             return;
         } catch (const std::exception& error) {
             problem = fmt::format("{}\n", error.what());

@@ -5,7 +5,9 @@
 #include "control/names.hpp"
 #include "control/reload_plan.hpp"
 #include "eplb/proxy.hpp"
+#include "proxy/retirement.hpp"
 
+#include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <filesystem>
@@ -48,7 +50,7 @@ public:
         enum class Kind : std::uint8_t {
             unchanged,  ///< the configuration says what is so already
             changed,    ///< or would be, in a dry run
-            refused,    ///< a service would have no backend
+            refused,    ///< a service would have no backend, or a name that is new is not there
             invalid,    ///< the configuration cannot be used
             failed,     ///< it could not be gone over to
         };
@@ -98,6 +100,9 @@ private:
     void on_drafted(Loaded& loaded);
     void go_over(Loaded& loaded);
     void keep_names();
+    void sweep_later();
+    void sweep();
+    void tell_readiness(const Loaded& loaded) const;
     void on_names_changed();
     void go_over_to_names();
     void on_names_drafted(Loaded& loaded);
@@ -113,7 +118,8 @@ private:
     ProxyObserver& observer_;
     ConfigSource source_;
     std::shared_ptr<const ResolvedSettings> running_;
-    std::vector<std::string> running_names_;  // of its backends
+    std::vector<std::string> running_names_;                // of its backends
+    const std::size_t workers_ = running_->config.workers;  // which do not change
     Hooks hooks_;
     std::deque<Pending> pending_;  // the first one is being worked on, if busy_
     bool busy_ = false;
@@ -123,6 +129,7 @@ private:
     std::shared_ptr<Loaded> current_;   // what is being worked on; the other thread's, if working_
     std::vector<std::shared_ptr<const void>> leftovers_;  // to be freed by the other thread
     bool working_ = false;
+    std::unique_ptr<Retirement> sweep_;
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
     Background background_;  // its jobs use the rest
 };

@@ -54,12 +54,23 @@ enum class NameFamily : std::uint8_t {
     ipv6,
 };
 
+/// What becomes of a start when a name is not there.
+enum class MissingName : std::uint8_t { wait, fail };
+/// What becomes of the sessions of an address that a name's answer lacks.
+enum class OnAbsent : std::uint8_t {
+    keep,   ///< they live as long as their server does
+    drain,  ///< they have the service's drain_timeout
+    close,  ///< they end
+};
+
 struct DnsValues {
     std::vector<Address> servers;  ///< none: those of the system
     Duration min_ttl = std::chrono::seconds{1};
     Duration max_ttl = std::chrono::minutes{5};
     Duration timeout = std::chrono::seconds{5};
     NameFamily family = NameFamily::automatic;
+    MissingName missing = MissingName::wait;
+    OnAbsent on_absent = OnAbsent::keep;
 };
 
 struct BackendValues {

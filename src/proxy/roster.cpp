@@ -95,8 +95,9 @@ void reject_loops(const Config& config) {
     }
     for (std::size_t i = 0; i < config.services.size(); ++i) {
         const ServiceConfig& service = config.services[i];
-        for (std::size_t n = 0; n < service.backends.size(); ++n)
-            graph.add_backend(i, service.backends[n].address, n);
+        for (std::size_t n = 0; n < service.backends.size(); ++n) {
+            if (!service.backends[n].absent) graph.add_backend(i, service.backends[n].address, n);
+        }
     }
     const auto loops = graph.find_loops(1);
     if (!loops.empty()) throw std::invalid_argument(complaint(config, loops.front()));

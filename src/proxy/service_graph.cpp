@@ -27,12 +27,13 @@ void ServiceGraph::add_listener(std::size_t service, const Address& address, std
     if (!slot) slot = listener;
 }
 
-void ServiceGraph::add_backend(std::size_t service, const Address& address, std::size_t id) {
+bool ServiceGraph::add_backend(std::size_t service, const Address& address, std::size_t id) {
     const Listener* const listener = reached_by(address);
-    if (listener == nullptr) return;
+    if (listener == nullptr) return false;
     const std::size_t last = std::max(service, listener->service);
     if (steps_.size() <= last) steps_.resize(last + 1);
     steps_[service].push_back({service, id, listener->id, listener->service});
+    return true;
 }
 
 const ServiceGraph::Listener* ServiceGraph::reached_by(const Address& target) {

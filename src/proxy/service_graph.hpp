@@ -35,8 +35,8 @@ public:
     /// `id` is the caller's, for Step.
     void add_listener(std::size_t service, const Address& address, std::size_t id);
     /// Once all listeners are there. Asks the kernel for the addresses of this machine, once, and only
-    /// if a listener with the port takes all of them.
-    void add_backend(std::size_t service, const Address& address, std::size_t id);
+    /// if a listener with the port takes all of them. Returns whether it leads to one of the services.
+    bool add_backend(std::size_t service, const Address& address, std::size_t id);
 
     /// A loop for each step that closes one; at most `most`. None: no connection comes back.
     [[nodiscard]] std::vector<Loop> find_loops(std::size_t most = 50) const;

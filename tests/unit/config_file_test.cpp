@@ -482,9 +482,9 @@ TEST_CASE("config file: each address of a backend's name is a backend, and gets 
         "[[service.backend]]\naddress = \"db2.example:3306\"\nname = \"x\"\nweight = 0\n");
     CHECK(backend_addresses(settings) ==
           std::vector{"db.example:3306"s, "10.0.0.9:1"s, "db2.example:3306"s});
-    CHECK(backends_of(settings, {{"db.example:3306",
-                                  good({target("10.0.0.1:3306"), target("10.0.0.2:3306")})},
-                                 {"db2.example:3306", good({target("[::2]:3306")})}}) ==
+    CHECK(backends_of(settings,
+                      {{"db.example", good({target("10.0.0.1:3306"), target("10.0.0.2:3306")})},
+                       {"db2.example", good({target("[::2]:3306")})}}) ==
           std::vector{"db.example/10.0.0.1:3306 3"s, "db.example/10.0.0.2:3306 3"s,
                       "/10.0.0.9:1 1"s, "x/[::2]:3306 0"s});
 }
@@ -504,7 +504,7 @@ TEST_CASE("config file: SRV weights and priorities become weights and backups",
                       "_db._tcp.example/10.0.0.4:4 65535 backup"s});
     // The backend's own weight counts too; 0 keeps new connections away, as ever.
     CHECK(backends_of(settings("weight = 100\nname = \"x\"\n"), answers) ==
-          std::vector{"x/10.0.0.1:1 500"s, "x/10.0.0.2:2 700 backup"s, "x/10.0.0.3:3 100"s,
+          std::vector{"x/10.0.0.1:1 500"s, "x/10.0.0.2:2 107 backup"s, "x/10.0.0.3:3 100"s,
                       "x/10.0.0.4:4 1000000 backup"s});
     CHECK(backends_of(settings("weight = 0\n"), answers).front() ==
           "_db._tcp.example/10.0.0.1:1 0");
@@ -524,9 +524,9 @@ TEST_CASE(
     Diagnostics diagnostics;
     Config config = resolve(settings, diagnostics);
     set_backends(config, settings,
-                 {{"a.example:1", bad(Status::no_such_name, "there is no such name")},
-                  {"b.example:1", bad(Status::no_data, "it has no address")},
-                  {"c.example:1", bad(Status::unanswered, "no answer within 5s")}},
+                 {{"a.example", bad(Status::no_such_name, "there is no such name")},
+                  {"b.example", bad(Status::no_data, "it has no address")},
+                  {"c.example", bad(Status::unanswered, "no answer within 5s")}},
                  diagnostics);
     CHECK(
         to_text(diagnostics, "f", "") ==
@@ -535,4 +535,67 @@ TEST_CASE(
         "f:8:11: warning: cannot resolve \"c.example\" in \"c.example:1\": no answer within 5s; it gets its "
         "backends when it answers\n");
     CHECK(config.services.at(0).backends.size() == 1);
+}
+
+TEST_CASE("config file: SRV weights that are too large together become less together",
+          "[control][config_file]") {
+    const Settings settings = settings_of(service_with("srv:db.example") + "weight = 100\n");
+    const auto weights = [&](std::vector<NameTarget> targets) {
+        return backends_of(settings, {{"srv:db.example", good(std::move(targets))}});
+    };
+    CHECK(weights({target("10.0.0.1:1", 1, 50000), target("10.0.0.2:1", 1, 10000),
+                   target("10.0.0.3:1", 1, 1), target("10.0.0.4:1", 1, 0)}) ==
+          std::vector{"db.example/10.0.0.1:1 1000000"s, "db.example/10.0.0.2:1 200000"s,
+                      "db.example/10.0.0.3:1 20"s, "db.example/10.0.0.4:1 20"s});
+    CHECK(weights({target("10.0.0.1:1", 1, 50000), target("10.0.0.2:1", 2, 20000),
+                   target("10.0.0.3:1", 3, 65535), target("10.0.0.4:1", 1, 25000)}) ==
+          std::vector{"db.example/10.0.0.1:1 1000000"s, "db.example/10.0.0.2:1 305180 backup"s,
+                      "db.example/10.0.0.3:1 1000000 backup"s, "db.example/10.0.0.4:1 500000"s});
+    // Nobody is left without any.
+    const Settings heavy = settings_of(service_with("srv:db.example") + "weight = 65535\n");
+    CHECK(backends_of(heavy, {{"srv:db.example", good({target("10.0.0.1:1", 1, 65535),
+                                                       target("10.0.0.2:1", 1, 0)})}}) ==
+          std::vector{"db.example/10.0.0.1:1 1000000"s, "db.example/10.0.0.2:1 15"s});
+}
+
+TEST_CASE("config file: names that may be missing are a warning", "[control][config_file]") {
+    using Status = NameAnswer::Status;
+    const Settings settings = settings_of(service_with("a.example:1") +
+                                          "[[service.backend]]\naddress = \"B.example:1\"\n");
+    Diagnostics diagnostics;
+    Config config = resolve(settings, diagnostics);
+    set_backends(config, settings,
+                 {{"a.example", bad(Status::no_such_name, "there is no such name")},
+                  {"b.example", bad(Status::unusable, "0.0.0.0 is the address of no server")}},
+                 diagnostics, [](std::string_view key) { return key == "b.example"; });
+    CHECK(diagnostics.has_errors());
+    CHECK_THAT(to_text(diagnostics, "f", ""),
+               contains("error: cannot resolve \"a.example\" in \"a.example:1\": there is no such "
+                        "name\n"));
+    CHECK_THAT(to_text(diagnostics, "f", ""),
+               contains("warning: cannot resolve \"B.example\" in \"B.example:1\": 0.0.0.0 is the "
+                        "address of no server; waiting for it\n"));
+    CHECK(services_without_backends(config) == std::vector{config.services.at(0).name});
+}
+
+TEST_CASE("config file: an absent address is a backend without weight, as on_absent says",
+          "[control][config_file]") {
+    const auto [word, policy] = GENERATE(std::pair{"keep"s, eplb::OnRemove::keep},
+                                         std::pair{"drain"s, eplb::OnRemove::drain},
+                                         std::pair{"close"s, eplb::OnRemove::close});
+    const Settings settings = settings_of("[dns]\non_absent = \"" + word + "\"\n" +
+                                          service_with("db.example:3306") + "weight = 3\n");
+    NameAnswer answer = good({target("10.0.0.1:0")});
+    answer.absent = {target("10.0.0.2:0")};
+    Diagnostics diagnostics;
+    Config config = resolve(settings, diagnostics);
+    set_backends(config, settings, {{"db.example", answer}}, diagnostics);
+    const auto& backends = config.services.at(0).backends;
+    REQUIRE(backends.size() == 2);
+    CHECK_FALSE(backends[0].absent);
+    CHECK(backends[0].weight == 3);
+    CHECK(backends[1].address == eplb::Address::parse("10.0.0.2:3306"));
+    CHECK(backends[1].name == "db.example");
+    CHECK(backends[1].weight == 0);
+    CHECK(backends[1].absent == policy);
 }

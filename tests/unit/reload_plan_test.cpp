@@ -7,6 +7,7 @@
 #include "support/catch.hpp"
 
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -386,4 +387,36 @@ TEST_CASE("reload plan: what changes of a check is told, but no password",
     CHECK(lines(listen + old + db1, listen + now + db1) ==
           Lines{"~ service cache: check interval \"2s\" -> \"5s\"",
                 "~ service cache: check password is another one", kept});
+}
+
+TEST_CASE("reload plan: what is absent, what is back, and what is forgotten is told",
+          "[control][reload_plan]") {
+    const ResolvedSettings both = from(mysql + db1 + db2);
+    const auto with = [&](std::optional<eplb::OnRemove> absent) {
+        ResolvedSettings settings = both;
+        eplb::BackendConfig& backend = settings.config.services[0].backends[1];
+        backend.absent = absent;
+        if (absent) backend.weight = 0;
+        return settings;
+    };
+    const ResolvedSettings kept_one = with(eplb::OnRemove::keep);
+    const ResolvedSettings closed = with(eplb::OnRemove::close);
+    const ResolvedSettings none = from(mysql + db1);
+    const std::vector<BackendStatus> sessions{status("mysql", "db2", "10.0.0.2:3306", 2)};
+    const auto told = [&](const ResolvedSettings& running, const ResolvedSettings& wanted) {
+        return plan_reload(running, wanted, sessions).lines;
+    };
+    const std::string is_absent =
+        "backend db2 is absent from what its name stands for (2 sessions: keep)";
+    CHECK(told(both, kept_one) == Lines{kept, "~ " + is_absent});
+    CHECK(told(kept_one, kept_one) == Lines{kept, "= " + is_absent});
+    CHECK_FALSE(plan_reload(kept_one, kept_one, sessions).changes);
+    CHECK(told(kept_one, both) == Lines{kept, "~ backend db2 is back (2 sessions)"});
+    CHECK(told(kept_one, none) == Lines{kept, "- backend db2 (2 sessions: drain 30s)"});
+    CHECK(told(none, kept_one) == Lines{kept});
+    CHECK(told(both, closed) == Lines{kept, "- backend db2 (2 sessions: close)"});
+    CHECK(told(closed, closed) == Lines{kept});
+    CHECK(told(closed, none) == Lines{kept});
+    CHECK(told(closed, both) == Lines{kept, "+ backend db2 weight 1"});
+    CHECK(told(kept_one, closed) == Lines{kept, "- backend db2 (2 sessions: close)"});
 }
