@@ -412,11 +412,14 @@ TEST_CASE("reload plan: what is absent, what is back, and what is forgotten is t
     CHECK(told(kept_one, kept_one) == Lines{kept, "= " + is_absent});
     CHECK_FALSE(plan_reload(kept_one, kept_one, sessions).changes);
     CHECK(told(kept_one, both) == Lines{kept, "~ backend db2 is back (2 sessions)"});
-    CHECK(told(kept_one, none) == Lines{kept, "- backend db2 (2 sessions: drain 30s)"});
+    CHECK(told(kept_one, none) == Lines{kept, "- backend db2 (2 sessions: drain 30s)",
+                                        "! 2 sessions will be reset, unless over within 30s"});
     CHECK(told(none, kept_one) == Lines{kept});
-    CHECK(told(both, closed) == Lines{kept, "- backend db2 (2 sessions: close)"});
+    CHECK(told(both, closed) ==
+          Lines{kept, "- backend db2 (2 sessions: close)", "! 2 sessions will be reset at once"});
     CHECK(told(closed, closed) == Lines{kept});
     CHECK(told(closed, none) == Lines{kept});
     CHECK(told(closed, both) == Lines{kept, "+ backend db2 weight 1"});
-    CHECK(told(kept_one, closed) == Lines{kept, "- backend db2 (2 sessions: close)"});
+    CHECK(told(kept_one, closed) ==
+          Lines{kept, "- backend db2 (2 sessions: close)", "! 2 sessions will be reset at once"});
 }
