@@ -1,4 +1,5 @@
 #include "app/command_line.hpp"
+#include "app/early_signals.hpp"
 #include "app/log.hpp"
 #include "app/log_target.hpp"
 #include "app/reload_command.hpp"
@@ -176,8 +177,9 @@ int serve(const CommandLine& options, control::ResolvedSettings resolved,
     Reactor reactor;
     reactor.set_busy_poll(resolved.config.busy_poll);
     std::function<void(int)> on_signal;
-    SignalWatch signals{
-        reactor, {SIGTERM, SIGINT, SIGHUP, SIGUSR1}, [&](int signal) { on_signal(signal); }};
+    SignalWatch signals{reactor, {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2}, [&](int signal) {
+                            on_signal(signal);
+                        }};
     const auto log_values = [&options](control::LogValues values) {
         if (options.quiet) values.level = std::max(values.level, LogLevel::warning);
         return values;
@@ -187,8 +189,17 @@ int serve(const CommandLine& options, control::ResolvedSettings resolved,
         tell_standard_error(fmt::format("eplb: {}; its lines wait\n", log.problem()));
     std::unique_ptr<control::Names> names = control::make_names(
         reactor, resolved.settings.dns.values, control::SystemNames::read(), log);
+    const auto obey_log_signal = [&log](int signal) {
+        if (signal == SIGUSR1) log.reopen();
+        if (signal == SIGUSR2) log.on_event(LogLevel::info, "SIGUSR2 ignored: it means nothing");
+        return signal == SIGUSR1 || signal == SIGUSR2;
+    };
     bool stopped_early = false;
-    on_signal = [&](int signal) { stopped_early |= signal == SIGTERM || signal == SIGINT; };
+    bool reload_early = false;
+    on_signal = [&](int signal) {
+        if (obey_log_signal(signal)) return;
+        (signal == SIGHUP ? reload_early : stopped_early) = true;
+    };
     const control::Diagnostics lookups =
         learn_names(reactor, *names, resolved, options.strict, [&] { return stopped_early; });
     if (stopped_early) {
@@ -245,18 +256,19 @@ int serve(const CommandLine& options, control::ResolvedSettings resolved,
         reloader.request(std::move(request));
     };
     on_signal = [&](int signal) {
+        if (obey_log_signal(signal)) return;
         if (signal == SIGHUP) {
             reload();
-        } else if (signal == SIGUSR1) {
-            log.reopen();
         } else {
             stop(signal);
         }
     };
+    if (reload_early) reload();  // the file may have changed since it was read
     turn_until_stopped(reactor, log);
 
     // Another signal on our way out must not turn a clean exit into a death.
-    for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1}) std::signal(signal, SIG_IGN);
+    for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2})
+        std::signal(signal, SIG_IGN);
     log.on_event(LogLevel::info, "stopped");
     // Whoever reads the log may not, and a name server may not answer: do not wait for them.
     if (!log.finish() || reloader.is_reading()) ::_exit(EXIT_SUCCESS);
@@ -319,11 +331,15 @@ int run(const CommandLine& options) {
 
 int main(int argc, char** argv) {
     using namespace eplb::app;
+    hold_signals();
     try {
         const std::vector<std::string> arguments(argv + std::min(argc, 1), argv + argc);
-        if (!arguments.empty() && arguments.front() == "reload")
+        if (!arguments.empty() && arguments.front() == "reload") {
+            release_signals();
             return run_reload_command({arguments.begin() + 1, arguments.end()});
+        }
         const CommandLine options = parse_command_line(arguments);
+        if (options.answer || options.action != CommandLine::Action::serve) release_signals();
         return options.answer ? print(*options.answer) : run(options);
     } catch (const UsageError& error) {
         complain(error.what());

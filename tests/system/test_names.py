@@ -730,3 +730,23 @@ def test_another_port_of_a_name_needs_no_name_server(lab):
     other = b.address.rsplit(":", 1)[1]
     assert eplb.reload(text.replace(f"db.example:{port}", f"db.example:{other}"))[-1] == "reloaded"
     wait_for_all(lab, eplb, "b")
+
+
+@pytest.mark.quick
+def test_signals_that_come_while_names_are_asked_for_are_obeyed_when_it_is_ready(lab):
+    dns, first, second, listen = Oracle(lab), lab.greeter("1"), lab.greeter("2"), [lab.reserve(), lab.reserve()]
+    dns.answers["late.example", A] = None
+    waiting = f'[[service]]\nname = "late"\nlisten = "{listen[1]}"\n[[service.backend]]\naddress = "late.example:1"\n'
+    eplb = lab.configured(config(listen[0], dns, first.address) + waiting, listen=listen, wait=False)
+    wait_until(lambda: dns.count("late.example"), "it asks")
+    eplb.config.write_text(config(listen[0], dns, second.address) + waiting)
+    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP):
+        eplb.process.send_signal(number)
+    eplb.wait_for_message("SIGUSR2")  # the numbers of the others are lower, so they were told before
+    dns.set("late.example", "127.0.0.1")
+    for query, peer in list(dns.queries):
+        dns._answer(query, peer)
+    eplb.wait_until_ready()
+    assert eplb.wait_for_reload(1)[-1].startswith("reloaded")
+    assert greeting(lab, eplb) == "2"
+    eplb.baseline = eplb.sockets()

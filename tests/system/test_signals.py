@@ -1,12 +1,15 @@
 """Signals: stopping, and what does not stop it."""
 
+import os
+import pathlib
 import re
 import signal
 import socket
+import subprocess
 
 import pytest
 
-from harness import Peer, drive, ends_with_reset, every_way, pattern, read_exactly, read_to_end, wait_until
+from harness import GUARD, Peer, command_line, drive, ends_with_reset, every_way, pattern, read_exactly, read_to_end, wait_until
 
 STOPS = [signal.SIGTERM, signal.SIGINT]
 
@@ -149,3 +152,69 @@ def test_writing_to_broken_connections_raises_no_deadly_sigpipe(lab, way):
         assert peer.was_reset or peer.fin_received
         client.close()
     wait_until(lambda: len(eplb.sessions()) == 30, "all sessions are over")
+
+
+EARLY = [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGINT]
+
+
+def start_with_signal(lab, number):
+    """eplb that is sent a signal when it opens its configuration. Its log, and how it ends."""
+    listen, path, log = lab.reserve(), lab.folder / "eplb.toml", lab.folder / "log"
+    backend = lab.greeter("!")
+    path.write_text(
+        f'[log]\nfile = "{log}"\n[[service]]\nlisten = "{listen}"\n[[service.backend]]\naddress = "{backend.address}"\n'
+    )
+    strace = ["strace", "-f", "-qq", "-o", str(lab.folder / "strace"), "-P", str(path), "-e", "trace=openat"]
+    process = subprocess.Popen(
+        command_line(["-c", str(path)], prefix=[*strace, "-e", f"inject=openat:signal={number.name}:when=1"]),
+        stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"},  # which ptrace(2) does not allow
+    )  # fmt: skip
+
+    def lines():
+        return log.read_text() if log.exists() else ""
+
+    return process, lines
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("number", EARLY[:3])
+def test_a_signal_that_comes_before_it_is_up_is_obeyed_when_it_is(lab, number):
+    process, lines = start_with_signal(lab, number)
+    wait_until(lambda: "ready" in lines() or process.poll() is not None, "it is ready")
+    assert process.poll() is None, process.communicate()
+    if number == signal.SIGHUP:
+        wait_until(lambda: "reloaded: nothing has changed" in lines(), "it reloads")
+    if number == signal.SIGUSR2:
+        wait_until(lambda: "SIGUSR2 ignored" in lines(), "it is told")
+    os.kill(int(re.search(r"pid (\d+)", lines())[1]), signal.SIGTERM)
+    assert process.wait(GUARD) == 0
+    process.stderr.close()
+
+
+@pytest.mark.parametrize("number", EARLY[3:])
+def test_stopped_before_it_is_up_it_leaves_at_once_as_one_that_was_stopped(lab, number):
+    process, lines = start_with_signal(lab, number)
+    assert process.wait(GUARD) == 0
+    assert lines() == "" and process.stderr.read() == ""
+    process.stderr.close()
+
+
+@pytest.mark.quick
+def test_sigusr2_is_told_and_ignored(lab):
+    backend = lab.backend()
+    eplb = lab.eplb([backend])
+    client, server = lab.pair(eplb, backend)
+    eplb.process.send_signal(signal.SIGUSR2)
+    eplb.wait_for_message("SIGUSR2 ignored")
+    client.sendall(b"still there")
+    assert read_exactly(server, 11) == b"still there"
+
+
+def test_signals_reach_the_first_thread_only_whatever_the_number_of_workers(lab):
+    """One that another thread may take is lost: it has the default action there, or interrupts a system call."""
+    eplb = lab.eplb([lab.reserve()], "-w", "3")
+    wanted = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2]
+    for status in pathlib.Path(f"/proc/{eplb.pid}/task").glob("*/status"):
+        blocked = int(re.search(r"SigBlk:\s*(\w+)", status.read_text())[1], 16)
+        assert all(blocked >> (number - 1) & 1 for number in wanted), status
