@@ -169,8 +169,7 @@ void define_options(CLI::App& app, RawOptions& raw) {
     for (const CLI::Option* option : app.get_options()) {
         for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
     }
-    const std::vector<std::string_view> views{names.begin(), names.end()};
-    throw UsageError(fmt::format("unknown option \"{}\"{}", word, did_you_mean(word, views)));
+    throw UsageError(unknown_option(word, names));
 }
 
 Place place_of(std::string flag) {
@@ -308,6 +307,21 @@ CommandLine interpret(const CLI::App& app, const RawOptions& raw) {
 
 }  // namespace
 
+// It begins with the option's name, and ends with how many values of which type are "missing", or were
+// "received". That is all that can be wrong with ours: what a value means is not CLI11's affair.
+std::string option_problem(std::string_view what) {
+    const std::string_view option = what.substr(0, what.find(':'));
+    if (what.ends_with(" missing")) return fmt::format("{}: the value is missing", option);
+    if (what.find(" but received ") != std::string_view::npos)
+        return fmt::format("{} is given more than once", option);
+    return "these options make no sense together";
+}
+
+std::string unknown_option(std::string_view word, const std::vector<std::string>& names) {
+    const std::vector<std::string_view> views{names.begin(), names.end()};
+    return fmt::format("unknown option \"{}\"{}", word, did_you_mean(word, views));
+}
+
 CommandLine parse_command_line(std::vector<std::string> arguments) {
     RawOptions raw;
     CLI::App app;
@@ -320,7 +334,7 @@ CommandLine parse_command_line(std::vector<std::string> arguments) {
         std::reverse(arguments.begin(), arguments.end());  // CLI11 takes them from the back
         app.parse(std::move(arguments));
     } catch (const CLI::ParseError& error) {
-        throw UsageError(error.what());
+        throw UsageError(option_problem(error.what()));
     }
     if (raw.help || raw.version) {
         CommandLine result;

@@ -6,6 +6,7 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace eplb::app {
@@ -31,6 +32,12 @@ struct CommandLine {
     /// Set when the user asked for help or the version: print it and leave.
     std::optional<std::string> answer;
 };
+
+/// What is wrong with options, instead of what CLI11 says (`what`) of it.
+[[nodiscard]] std::string option_problem(std::string_view what);
+/// The same for a word that is no option of ours, which are called `names`.
+[[nodiscard]] std::string unknown_option(std::string_view word,
+                                         const std::vector<std::string>& names);
 
 /// `arguments` without the program's name. Throws UsageError.
 [[nodiscard]] CommandLine parse_command_line(std::vector<std::string> arguments);

@@ -3,6 +3,7 @@
 #include "app/log.hpp"
 #include "app/log_target.hpp"
 #include "app/reload_command.hpp"
+#include "base/describe.hpp"
 #include "base/duration.hpp"
 #include "base/saturating.hpp"
 #include "base/size.hpp"
@@ -118,7 +119,7 @@ void answer_request(control::Reloader& reloader, const std::optional<std::filesy
         reloader.request(std::move(request),
                          [answer](const Outcome& outcome) { answer(control::encode(outcome)); });
     } catch (const std::exception& error) {
-        answer(control::encode({Outcome::Kind::failed, fmt::format("{}\n", error.what())}));
+        answer(control::encode({Outcome::Kind::failed, fmt::format("{}\n", describe(error))}));
     }
 }
 
@@ -240,6 +241,7 @@ int serve(const CommandLine& options, control::ResolvedSettings resolved,
         log.on_event(LogLevel::info,
                      fmt::format("SIG{}: no longer accepting", ::sigabbrev_np(signal)));
         reloader.stop();
+        if (control_server) control_server->close();  // a successor may begin while sessions finish
         proxy.drain([&](std::size_t) { reactor.stop(); });
     };
     const auto reload = [&] {
@@ -352,7 +354,7 @@ int main(int argc, char** argv) {
         complain(error.what());
         return exit_usage;
     } catch (const std::exception& error) {
-        complain(error.what());
+        complain(eplb::describe(error));
         return exit_failure;
     }
 }

@@ -16,6 +16,7 @@
 #include <filesystem>
 #include <fmt/format.h>
 #include <optional>
+#include <stdexcept>
 #include <string_view>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -30,6 +31,13 @@ using Kind = Reloader::Outcome::Kind;
 
 // A name server may take its time.
 constexpr timeval patience{.tv_sec = 120, .tv_usec = 0};
+
+bool is_timeout(int error) noexcept { return error == EAGAIN || error == EWOULDBLOCK; }
+
+[[noreturn]] void give_up(const std::string& where) {
+    throw std::runtime_error(
+        fmt::format("eplb on {} has not answered for {} s", where, patience.tv_sec));
+}
 
 struct RawOptions {
     std::string config;
@@ -62,6 +70,15 @@ void define_options(CLI::App& app, RawOptions& raw) {
         "2 bad usage or configuration; 1 refused, or could not be done.\n");
 }
 
+[[noreturn]] void reject(const CLI::App& app, const std::string& word) {
+    if (!word.starts_with('-')) throw UsageError(fmt::format("unexpected argument \"{}\"", word));
+    std::vector<std::string> names;
+    for (const CLI::Option* option : app.get_options()) {
+        for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+    }
+    throw UsageError(unknown_option(word, names));
+}
+
 // What the file says, even if something else in it is wrong: that is for the process to judge.
 std::string control_of(const RawOptions& raw) {
     if (!raw.control.empty()) return raw.control;
@@ -82,18 +99,24 @@ Fd connect_to(const std::string& where) {
     const Address address = Address::parse(where);
     if (!address.is_unix()) throw UsageError(fmt::format("--control: {} is no Unix socket", where));
     Fd fd{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    if (!fd.valid()) throw fmt::system_error(errno, "cannot make a socket for {}", where);
     sockaddr_storage raw{};
     const socklen_t length = address.to_sockaddr(raw);
-    if (!fd.valid() || ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&raw), length) != 0) {
+    for (const int time_limit : {SO_RCVTIMEO, SO_SNDTIMEO}) {
+        static_cast<void>(
+            ::setsockopt(fd.get(), SOL_SOCKET, time_limit, &patience, sizeof patience));
+    }
+    if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&raw), length) != 0) {
+        if (is_timeout(errno)) give_up(where);
         throw fmt::system_error(errno, "cannot reach eplb on {}{}", where,
                                 errno == ENOENT || errno == ECONNREFUSED
                                     ? " (is it running, with this control socket?)"
                                     : "");
     }
-    static_cast<void>(::setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience));
     return fd;
 }
 
+// A line; what ends before it does is no answer.
 std::string ask(const Fd& fd, const std::string& where, const std::string& request) {
     if (::send(fd.get(), request.data(), request.size(), MSG_NOSIGNAL) !=
         static_cast<ssize_t>(request.size())) {
@@ -104,9 +127,21 @@ std::string ask(const Fd& fd, const std::string& where, const std::string& reque
     for (;;) {
         const ssize_t got = ::recv(fd.get(), buffer.data(), buffer.size(), 0);
         if (got < 0 && errno == EINTR) continue;
+        if (got < 0 && is_timeout(errno)) give_up(where);
         if (got < 0) throw fmt::system_error(errno, "no answer from eplb on {}", where);
-        if (got == 0) return answer;
+        if (got == 0 && answer.ends_with('\n')) return answer;
+        if (got == 0)
+            throw std::runtime_error(fmt::format("eplb on {} left before it answered", where));
         answer.append(buffer.data(), static_cast<std::size_t>(got));
+    }
+}
+
+Reloader::Outcome read(const std::string& answer, const std::string& where) {
+    try {
+        return control::decode_outcome(answer);
+    } catch (const std::invalid_argument& error) {
+        throw std::runtime_error(
+            fmt::format("cannot make sense of what eplb on {} answers: {}", where, error.what()));
     }
 }
 
@@ -128,17 +163,19 @@ int run_reload_command(std::vector<std::string> arguments) {
     CLI::App app;
     app.name("eplb reload");
     app.set_help_flag();
+    app.allow_extras();
     define_options(app, raw);
     try {
         std::ranges::reverse(arguments);  // CLI11 takes them from the back
         app.parse(std::move(arguments));
     } catch (const CLI::ParseError& error) {
-        throw UsageError(error.what());
+        throw UsageError(option_problem(error.what()));
     }
     if (raw.help) {
         fmt::print("{}", app.help());
         return EXIT_SUCCESS;
     }
+    if (const auto extra = app.remaining(); !extra.empty()) reject(app, extra.front());
     if (raw.config.empty() && raw.control.empty())
         throw UsageError("which eplb? give its configuration file with -c");
     if (raw.dry_run && raw.config.empty())
@@ -149,7 +186,7 @@ int run_reload_command(std::vector<std::string> arguments) {
         .dry_run = raw.dry_run, .force = raw.force, .strict = raw.strict, .file = std::nullopt};
     if (!raw.config.empty()) request.file = std::filesystem::absolute(raw.config);
     const std::string answer = ask(connect_to(where), where, control::encode(request));
-    const Reloader::Outcome outcome = control::decode_outcome(answer);
+    const Reloader::Outcome outcome = read(answer, where);
     const bool good = outcome.kind == Kind::unchanged || outcome.kind == Kind::changed;
     fmt::print(good ? stdout : stderr, "{}", outcome.report);
     if (outcome.kind == Kind::unchanged && raw.dry_run) fmt::print("nothing would change\n");

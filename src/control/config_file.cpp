@@ -1,5 +1,6 @@
 #include "control/config_file.hpp"
 
+#include "base/describe.hpp"
 #include "control/config_reader.hpp"
 #include "control/config_text.hpp"
 #include "control/expand_env.hpp"
@@ -22,7 +23,7 @@ std::vector<Address> look_up(const Endpoint& endpoint, Diagnostics& diagnostics)
     try {
         return Address::resolve(endpoint.text);
     } catch (const std::exception& error) {
-        diagnostics.error(endpoint.place, error.what());
+        diagnostics.error(endpoint.place, describe(error));
         return {};
     }
 }

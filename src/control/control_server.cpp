@@ -123,11 +123,24 @@ ControlServer::ControlServer(Reactor& reactor, const Address& address, Handler h
         reactor, listen_on(address, options),
         [this](Fd socket, const Address&) { on_accept(std::move(socket)); }, [](int) {},
         Acceptor::Places{[this] { return clients_.size() < most_clients; }, [] {}});
+    struct stat status{};
+    if (!address.path().starts_with('@') && ::lstat(address.path().c_str(), &status) == 0) {
+        device_ = status.st_dev;
+        inode_ = status.st_ino;
+    }
 }
 
-ControlServer::~ControlServer() {
+ControlServer::~ControlServer() { close(); }
+
+// What is at the path may be another one's by now: a successor's, who took it for stale.
+void ControlServer::close() noexcept {
+    if (!acceptor_) return;
     acceptor_.reset();
-    if (!address_.path().starts_with('@')) ::unlink(address_.path().c_str());
+    struct stat status{};
+    if (inode_ != 0 && ::lstat(address_.path().c_str(), &status) == 0 && status.st_dev == device_ &&
+        status.st_ino == inode_) {
+        ::unlink(address_.path().c_str());
+    }
 }
 
 void ControlServer::on_accept(Fd socket) {
@@ -137,7 +150,7 @@ void ControlServer::on_accept(Fd socket) {
 
 void ControlServer::on_gone(const Client& client) noexcept {
     std::erase_if(clients_, [&](const auto& other) { return other.get() == &client; });
-    acceptor_->resume();
+    if (acceptor_) acceptor_->resume();
 }
 
 }  // namespace eplb::control

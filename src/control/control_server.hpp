@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <sys/types.h>
 #include <vector>
 
 namespace eplb {
@@ -31,9 +32,13 @@ public:
 
     /// Throws std::system_error when it cannot listen there.
     ControlServer(Reactor& reactor, const Address& address, Handler handler);
+    /// As close().
     ~ControlServer();
     ControlServer(const ControlServer&) = delete;
     ControlServer& operator=(const ControlServer&) = delete;
+
+    /// Takes nobody any more, and leaves its path to a successor. Who has come is still answered.
+    void close() noexcept;
 
 private:
     class Client;
@@ -43,6 +48,8 @@ private:
     Reactor& reactor_;
     Address address_;
     Handler handler_;
+    dev_t device_ = 0;  // of the socket at the path
+    ino_t inode_ = 0;   // 0: there is none of ours
     std::vector<std::shared_ptr<Client>> clients_;
     std::unique_ptr<Acceptor> acceptor_;
 };

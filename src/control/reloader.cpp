@@ -136,7 +136,23 @@ Reloader::Reloader(Reactor& reactor, Proxy& proxy, ProxyObserver& observer, Conf
     keep_names();
 }
 
+void Reloader::stop() {
+    stopped_ = true;
+    std::deque<Pending> waiting;
+    while (pending_.size() > (busy_ ? 1U : 0U)) {
+        waiting.push_front(std::move(pending_.back()));
+        pending_.pop_back();
+    }
+    for (Pending& refused : waiting) refuse(std::move(refused.done));
+}
+
+void Reloader::refuse(Done done) {
+    if (!done) return;
+    reactor_.post([done = std::move(done)] { done({Outcome::Kind::failed, "it is stopping\n"}); });
+}
+
 void Reloader::request(Request request, Done done) {
+    if (stopped_) return refuse(std::move(done));
     // Whoever asked twice before it began gets it once: a storm of SIGHUPs is one wish.
     const bool plain = !done && !request.dry_run && !request.force && !request.file;
     if (plain && !pending_.empty() && (!busy_ || pending_.size() > 1)) {
@@ -253,7 +269,7 @@ void Reloader::on_loaded(Loaded& loaded) {
         candidate_->adopt(*names_);
         candidate_->learn(loaded.names, [this] { on_learnt(*current_); });
     } catch (const std::exception& error) {
-        finish({Outcome::Kind::failed, fmt::format("{}\n", error.what())});
+        finish({Outcome::Kind::failed, fmt::format("{}\n", describe(error))});
     }
 }
 
@@ -315,7 +331,7 @@ void Reloader::go_over(Loaded& loaded) {
         keep_names();
         tell_readiness(loaded);
     } catch (const std::exception& error) {
-        finish({Outcome::Kind::failed, fmt::format("{}\n", error.what())});
+        finish({Outcome::Kind::failed, fmt::format("{}\n", describe(error))});
     }
 }
 
@@ -390,7 +406,7 @@ void Reloader::go_over_to_names() {
     try {
         work(draft, &Reloader::on_names_drafted);
     } catch (const std::exception& error) {
-        current_->outcome.report = fmt::format("{}\n", error.what());
+        current_->outcome.report = fmt::format("{}\n", describe(error));
         on_names_drafted(*current_);
     }
 }
@@ -410,7 +426,7 @@ void Reloader::on_names_drafted(Loaded& loaded) {
             tell_readiness(loaded);
             return;
         } catch (const std::exception& error) {
-            problem = fmt::format("{}\n", error.what());
+            problem = fmt::format("{}\n", describe(error));
         }
     }
     if (!problem.empty()) {

@@ -76,8 +76,8 @@ public:
 
     /// `done` is called in a later turn; what it is told is also logged, unless it was a dry run.
     void request(Request request, Done done = {});
-    /// Forgets what has not begun, and begins nothing more: the process is stopping.
-    void stop() noexcept { stopped_ = true; }
+    /// Refuses what has not begun, and whatever is asked for from now on: the process is stopping.
+    void stop();
 
     /// Whether its thread is at work, which the destructor would wait for.
     [[nodiscard]] bool is_reading() const noexcept { return working_; }
@@ -92,6 +92,7 @@ private:
         bool names_only = false;  // nothing is read: names have changed
     };
 
+    void refuse(Done done);
     void begin_next();
     void read_file();
     void prepare_log(Loaded& loaded) const;

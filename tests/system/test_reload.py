@@ -2,13 +2,15 @@
 
 import contextlib
 import os
+import re
 import select
 import signal
+import subprocess
 import time
 
 import pytest
 
-from harness import dial, ends_with_reset, read_exactly, read_to_end, run_eplb, wait_until
+from harness import GUARD, command_line, dial, ends_with_reset, read_exactly, read_to_end, run_eplb, wait_until
 
 
 def service(listen, backends, extra="", name="db"):
@@ -282,7 +284,11 @@ def test_mistakes_of_eplb_reload_are_explained(lab):
         (("-c", str(path)), 2, "has no control socket"),
         (("--control", "unix:/nonexistent", "-c", str(path)), 1, "is it running"),
         (("--control", "127.0.0.1:1", "-c", str(path)), 2, "no Unix socket"),
-        (("--no-such",), 2, "--no-such"),
+        (("--no-such",), 2, 'unknown option "--no-such"'),
+        (("--forse",), 2, 'did you mean "--force"?'),
+        (("stray",), 2, 'unexpected argument "stray"'),
+        (("-c",), 2, "--config: the value is missing"),
+        (("-c", str(path), "-c", str(path)), 2, "--config is given more than once"),
         (("-c", "/nonexistent/eplb.toml"), 2, "No such file"),
     ):
         done = run_eplb("reload", *arguments)
@@ -315,6 +321,55 @@ def test_only_its_owner_may_use_the_control_socket_and_nobody_can_hang_it(lab):
     done = run_eplb("reload", "-n", "-c", str(eplb.config))
     assert done.returncode == 0, done.stderr
     assert greeting(lab, eplb) == "a"
+
+
+@pytest.mark.quick
+def test_a_successor_has_the_control_socket_while_the_old_one_drains(lab):
+    backend, control = lab.backend(), lab.folder / "control"
+    listen = [lab.reserve(), lab.reserve()]
+    head = f'control = "unix:{control}"\n[defaults]\ndrain_timeout = "1h"\n'
+    old = lab.configured(head + service(listen[:1], [backend]), listen=listen[:1])
+    session = lab.joined_pair(old, backend)
+    old.process.send_signal(signal.SIGTERM)
+    old.wait_for_message("1 session left")
+    assert not control.exists(), "it keeps its control socket while it drains"
+    new = lab.configured(head + service(listen[1:], [backend]), listen=listen[1:])
+    for sock in session:
+        sock.close()
+    old.expect_exit(0)
+    assert run_eplb("reload", "-n", "-c", str(new.config)).returncode == 0
+
+
+def test_what_others_have_put_at_the_path_of_the_control_socket_stays_there(lab):
+    control = lab.folder / "control"
+    listen = lab.reserve()
+    eplb = lab.configured(f'control = "unix:{control}"\n' + service([listen], [lab.greeter("a")]), listen=[listen])
+    control.unlink()
+    control.write_text("precious")
+    eplb.process.send_signal(signal.SIGTERM)
+    eplb.expect_exit(0)
+    assert control.read_text() == "precious"
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("answer", [b"", b'{"outcome": "unch', b"nonsense\n", b'{"outcome": 7, "report": ""}\n'])
+def test_an_eplb_that_does_not_answer_as_it_should_is_told_without_a_librarys_words(lab, answer):
+    path = lab.folder / "eplb.toml"
+    control = lab.keep(lab.backend(f"unix:{lab.folder}/control").listener)
+    path.write_text(f'control = "unix:{lab.folder}/control"\n' + service([lab.reserve()], ["127.0.0.1:1"]))
+    command = command_line(["reload", "-c", str(path)])
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    peer, _ = control.accept()
+    assert peer.recv(4096).endswith(b"\n")
+    peer.sendall(answer)
+    peer.close()
+    told = process.communicate(timeout=GUARD)
+    assert (process.returncode, told[0]) == (1, "")
+    assert re.fullmatch(
+        rf"eplb: (eplb on unix:{lab.folder}/control left before it answered"
+        rf"|cannot make sense of what eplb on unix:{lab.folder}/control answers: no message of this version)\n",
+        told[1],
+    ), told
 
 
 def test_a_storm_of_hangups_is_survived_and_the_last_file_counts(lab):

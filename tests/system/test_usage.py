@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from harness import TCP_STATES, Namespace, dial, read_exactly, run_eplb
+from harness import GUARD, TCP_STATES, Namespace, command_line, dial, read_exactly, run_eplb
 
 LISTEN = ("-l", "{port}")
 BACKEND = ("-b", "127.0.0.1:1")
