@@ -2,7 +2,6 @@
 
 #include "app/log_queue.hpp"
 #include "app/log_target.hpp"
-#include "base/describe.hpp"
 #include "base/threads.hpp"
 #include "eplb/fd.hpp"
 
@@ -581,12 +580,7 @@ bool LogWriter::Impl::report_due() const noexcept {
 // --- the handle ---
 
 LogWriter::LogWriter(const std::string& file) : impl_{std::make_shared<Impl>()} {
-    try {
-        thread_ = start_without_signals([impl = impl_] { impl->run(); });
-    } catch (const std::exception& error) {
-        throw std::runtime_error(
-            fmt::format("cannot start the thread of the log: {}", describe(error)));
-    }
+    thread_ = start_without_signals("the log", [impl = impl_] { impl->run(); });
     try {
         const std::shared_ptr<Opening> opening = open(file);
         const State state = state_of(*opening);

@@ -209,7 +209,7 @@ int serve(const CommandLine& options, control::ResolvedSettings resolved,
     }
     const std::string file = options.source.file ? options.source.file->string() : "options";
     if (lookups.has_errors()) {
-        fmt::print(stderr, "{}", control::to_text(lookups, file, text_of_file));
+        tell_standard_error(control::to_text(lookups, file, text_of_file));
         return exit_failure;
     }
     for (const control::Diagnostic& warning : lookups.sorted())
@@ -277,7 +277,16 @@ int serve(const CommandLine& options, control::ResolvedSettings resolved,
     return EXIT_SUCCESS;
 }
 
-void complain(std::string_view message) { fmt::print(stderr, "eplb: {}\n", message); }
+void complain(std::string_view message) { tell_standard_error(fmt::format("eplb: {}\n", message)); }
+
+// A balancer serves although nobody reads what it has to say of its configuration.
+void report(const CommandLine& options, const std::string& text) {
+    if (options.action == CommandLine::Action::serve) {
+        tell_standard_error(text);
+    } else {
+        fmt::print(stderr, "{}", text);
+    }
+}
 
 std::string count_of(std::size_t count, std::string_view what) {
     return fmt::format("{} {}{}", count, what, count == 1 ? "" : "s");
@@ -302,7 +311,7 @@ int print(const std::string& text) {
 int run(const CommandLine& options) {
     control::LoadedConfig config = control::load_config(options.source);
     const std::string file = options.source.file ? options.source.file->string() : "options";
-    fmt::print(stderr, "{}", config.report(options.source));
+    report(options, config.report(options.source));
     if (config.diagnostics.has_errors()) {
         if (!options.source.file) complain("try: eplb --help");
         return exit_usage;
@@ -322,7 +331,7 @@ int run(const CommandLine& options) {
     control::ResolvedSettings resolved{std::move(config.settings), {}};
     resolved.config = control::resolve(resolved.settings, lookups);
     if (lookups.has_errors()) {
-        fmt::print(stderr, "{}", control::to_text(lookups, file, config.text));
+        tell_standard_error(control::to_text(lookups, file, config.text));
         return exit_failure;
     }
     return serve(options, std::move(resolved), config.text);

@@ -1,13 +1,15 @@
 #include "base/threads.hpp"
 
 #include <csignal>
+#include <fmt/format.h>
 #include <pthread.h>
+#include <system_error>
 #include <utility>
 
 namespace eplb {
 
 // A thread begins with the mask of the one that starts it.
-std::thread start_without_signals(std::function<void()> run) {
+std::thread start_without_signals(std::string_view whose, std::function<void()> run) {
     sigset_t all;
     sigset_t before;
     sigfillset(&all);
@@ -16,7 +18,12 @@ std::thread start_without_signals(std::function<void()> run) {
         const sigset_t& mask;
         ~Restore() { pthread_sigmask(SIG_SETMASK, &mask, nullptr); }
     } const restore{before};
-    return std::thread{std::move(run)};
+    try {
+        return std::thread{std::move(run)};
+    } catch (const std::system_error& error) {
+        throw fmt::system_error(error.code().value(), "cannot start the thread of {}: {}", whose,
+                                no_thread);
+    }
 }
 
 }  // namespace eplb

@@ -15,7 +15,7 @@ Background::~Background() {
 }
 
 void Background::run(std::function<void()> job) {
-    if (!thread_.joinable()) thread_ = start_without_signals([this] { work(); });
+    if (!thread_.joinable()) thread_ = start_without_signals("reloads", [this] { work(); });
     {
         const std::lock_guard lock{mutex_};
         jobs_.push_back(std::move(job));

@@ -77,11 +77,11 @@ private:
     }
 
     void read_services(const Node& root, const Service& defaults, std::vector<Service>& services) {
+        KeyTable<ServiceValues> keys = own_service_keys();
+        keys.insert(keys.end(), service_keys().begin(), service_keys().end());
         for (const Node& table : find_tables(root, "service", "[[service]]")) {
             Service service = defaults;
             service.place = table.place;
-            KeyTable<ServiceValues> keys = own_service_keys();
-            keys.insert(keys.end(), service_keys().begin(), service_keys().end());
             read_table(table, "[[service]]", service, keys, {"backend", "check"});
             read_check(table, "[service.check]", service.check);
             require(table, "[[service]]", "listen", R"(listen = ":5555")");
@@ -200,10 +200,11 @@ private:
     }
 
     // Those of [[name]], which may be none.
-    std::vector<Node> find_tables(const Node& parent, std::string_view name,
-                                  std::string_view header) {
+    const std::vector<Node>& find_tables(const Node& parent, std::string_view name,
+                                         std::string_view header) {
+        static const std::vector<Node> none;
         const Member* const member = parent.find(name);
-        if (member == nullptr) return {};
+        if (member == nullptr) return none;
         const std::vector<Node>& items = member->value.items;
         const bool fits =
             member->value.kind == Node::Kind::array &&
@@ -211,7 +212,7 @@ private:
         if (fits) return items;
         diagnostics_.error(member->place,
                            fmt::format("there may be several of them: write {}", header));
-        return {};
+        return none;
     }
 
     Diagnostics& diagnostics_;

@@ -71,22 +71,26 @@ std::string excerpt(const Place& place, std::string_view source) {
 }  // namespace
 
 void Diagnostics::error(const Place& place, std::string message) {
-    add({Severity::error, place, std::move(message)});
+    add(Severity::error, place, std::move(message));
 }
 
 void Diagnostics::warning(const Place& place, std::string message) {
-    add({Severity::warning, place, std::move(message)});
+    add(Severity::warning, place, std::move(message));
 }
 
-void Diagnostics::add(Diagnostic diagnostic) {
-    const Place& place = diagnostic.place;
-    const bool is_new = told_
-                            .insert(fmt::format("{}:{}:{}:{}", place.line, place.column, place.flag,
-                                                diagnostic.message))
-                            .second;
+// An error is kept even if there were too many warnings before it: it is what has to be told.
+void Diagnostics::add(Severity severity, const Place& place, std::string message) {
+    std::size_t& count = severity == Severity::error ? errors_ : warnings_;
+    if (count >= most_kept) {
+        ++count;
+        return;
+    }
+    const bool is_new =
+        told_.insert(fmt::format("{}:{}:{}:{}", place.line, place.column, place.flag, message))
+            .second;
     if (!is_new) return;
-    if (diagnostic.severity == Severity::error) ++errors_;
-    all_.push_back(std::move(diagnostic));
+    ++count;
+    all_.push_back({severity, place, std::move(message)});
 }
 
 std::vector<Diagnostic> Diagnostics::sorted() const {
@@ -123,7 +127,8 @@ std::string to_text(const Diagnostics& diagnostics, std::string_view file,
     const std::size_t shown = std::min(all.size(), most_shown);
     std::string text;
     for (std::size_t i = 0; i < shown; ++i) text += to_text(all[i], file, source);
-    if (shown < all.size()) text += fmt::format("{}: and {} more\n", file, all.size() - shown);
+    const std::size_t more = diagnostics.errors() + diagnostics.warnings() - shown;
+    if (more != 0) text += fmt::format("{}: and {} more\n", file, more);
     return text;
 }
 

@@ -29,25 +29,29 @@ struct Diagnostic {
 };
 
 /// Everything that is wrong with a configuration, so that one run tells all of it, and once: what is
-/// said in [defaults] is looked at for every service.
+/// said in [defaults] is looked at for every service. Of a file that is wrong everywhere it keeps the
+/// first ones, and only counts the others, perhaps some of them twice.
 class Diagnostics {
 public:
+    static constexpr std::size_t most_kept = 1000;
+
     void error(const Place& place, std::string message);
     void warning(const Place& place, std::string message);
 
     [[nodiscard]] bool empty() const noexcept { return all_.empty(); }
     [[nodiscard]] bool has_errors() const noexcept { return errors_ != 0; }
     [[nodiscard]] std::size_t errors() const noexcept { return errors_; }
-    [[nodiscard]] std::size_t warnings() const noexcept { return all_.size() - errors_; }
-    /// Options first, then by place; what is about the same place in the order in which it was found.
+    [[nodiscard]] std::size_t warnings() const noexcept { return warnings_; }
+    /// Those that are kept. Options first, then by place; what is about the same place in the order in which it was found.
     [[nodiscard]] std::vector<Diagnostic> sorted() const;
 
 private:
-    void add(Diagnostic diagnostic);
+    void add(Severity severity, const Place& place, std::string message);
 
     std::vector<Diagnostic> all_;
     std::unordered_set<std::string> told_;
     std::size_t errors_ = 0;
+    std::size_t warnings_ = 0;
 };
 
 /// As compilers write it, for people and editors alike, with a line feed at the end:

@@ -242,7 +242,7 @@ void Reloader::read_file() {
     try {
         work(read, &Reloader::on_loaded);
     } catch (const std::exception& error) {
-        finish({Outcome::Kind::failed, fmt::format("cannot start a thread: {}\n", error.what())});
+        finish({Outcome::Kind::failed, fmt::format("{}\n", describe(error))});
     }
 }
 

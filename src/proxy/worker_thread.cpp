@@ -1,5 +1,6 @@
 #include "proxy/worker_thread.hpp"
 
+#include "base/threads.hpp"
 #include "eplb/export.hpp"
 #include "eplb/reactor.hpp"
 
@@ -88,8 +89,8 @@ WorkerThread::Impl::Impl(std::size_t index, const Worker::Shared& shared, Durati
         const SignalsBlocked blocked;
         thread_ = std::thread{std::move(live)};
     } catch (const std::system_error& error) {
-        throw fmt::system_error(error.code().value(), "cannot start the thread of worker {}",
-                                index + 1);
+        throw fmt::system_error(error.code().value(), "cannot start the thread of worker {}: {}",
+                                index + 1, no_thread);
     }
     try {
         is_ready.get();

@@ -1,9 +1,11 @@
 """What is typed: every mistake gets a message that names the thing, the place and the way out, and an exit code."""
 
 import contextlib
+import os
 import pathlib
 import re
 import socket
+import subprocess
 
 import pytest
 
@@ -21,7 +23,8 @@ MISTAKES = [
     ((*LISTEN, *BACKEND, "--no-such-flag"), USAGE, ["--no-such-flag"]),
     ((*LISTEN, *BACKEND, "--conect-timeout", "5s"), USAGE, ["--conect-timeout", "did you mean.*--connect-timeout"]),
     ((*LISTEN, *BACKEND, "stray"), USAGE, ["stray"]),
-    ((*LISTEN, *BACKEND, "-b"), USAGE, ["-b|--backend"]),
+    ((*LISTEN, *BACKEND, "-b"), USAGE, ["--backend: the value is missing"]),
+    ((*LISTEN, *BACKEND, "-w", "1", "-w", "2"), USAGE, ["--workers is given more than once"]),
     # addresses
     ((*LISTEN, "-b", ":3306"), USAGE, ["--backend", ":3306", "127.0.0.1:3306"]),
     (("-l", "nosuch.invalid:80", *BACKEND), RUN_TIME, ["nosuch.invalid"]),
@@ -230,3 +233,29 @@ def test_the_manual_page_has_every_option_and_no_other():
             for option in re.findall(r"(?:Fl|,) (-?[\w-]+)", line):
                 written.add("-" + option)
     assert said == written
+
+
+def test_a_start_without_threads_says_what_was_short(lab, monkeypatch):
+    monkeypatch.setenv("ASAN_OPTIONS", "detect_leaks=0")  # which takes a thread
+    done = run_eplb("-l", lab.reserve(), "-b", "127.0.0.1:1", user="nobody", prefix=["prlimit", "--nproc=1:1"])
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "eplb: cannot start the thread of the log: too little memory, or too many threads (ulimit -v, -u): "
+        "Resource temporarily unavailable\n"
+    )
+
+
+def test_a_start_while_nobody_reads_standard_error_hangs_nowhere(lab):
+    """A warning of the configuration, and a mistake, are told before there is a log."""
+    path = lab.folder / "eplb.toml"
+    reading, writing = os.pipe()
+    filler = os.open(f"/proc/self/fd/{writing}", os.O_WRONLY | os.O_NONBLOCK)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(filler, b"x")
+    os.close(filler)
+    path.write_text("nonsense = 1\n")
+    process = subprocess.Popen(command_line(["-c", str(path)]), stdin=subprocess.DEVNULL, stderr=writing)
+    assert process.wait(GUARD) == 2
+    os.close(reading)
+    os.close(writing)

@@ -285,3 +285,18 @@ TEST_CASE("diagnostics: fifty are told, the first ones of the file, and how many
     CHECK_THAT(more, starts_with("f:1:1: error: no\nf:1:2: warning: hm\n"));
     CHECK_THAT(more, ends_with("f:49:1: error: no\nf: and 2 more\n"));
 }
+
+TEST_CASE(
+    "diagnostics: of a file that is wrong everywhere the first ones are kept, and all are counted",
+    "[control][diagnostics]") {
+    Diagnostics diagnostics;
+    constexpr auto many = static_cast<std::uint32_t>(10 * Diagnostics::most_kept);
+    for (std::uint32_t line = 1; line <= many; ++line) diagnostics.warning(at(line, 1), "hm");
+    for (std::uint32_t line = 1; line <= many; ++line) diagnostics.error(at(line, 2), "no");
+    CHECK(diagnostics.errors() == many);
+    CHECK(diagnostics.warnings() == many);
+    CHECK(diagnostics.sorted().size() == 2 * Diagnostics::most_kept);
+    const std::string text = to_text(diagnostics, "f", "");
+    CHECK_THAT(text, starts_with("f:1:1: warning: hm\nf:1:2: error: no\n"));
+    CHECK_THAT(text, ends_with("f: and 19950 more\n"));
+}
