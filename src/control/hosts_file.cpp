@@ -158,7 +158,9 @@ bool HostsFile::look(std::function<void()> done) {
     done_ = std::move(done);
     if (reading_->at_work) return true;
     try {
-        start_without_signals([reading = reading_] { Reading::run(reading); }).detach();
+        start_without_signals("the hosts file", [reading = reading_] {
+            Reading::run(reading);
+        }).detach();
         reading_->at_work = true;
     } catch (const std::exception&) {
         done_ = {};
