@@ -28,8 +28,11 @@
 #include <mutex>
 #include <new>
 #include <stdexcept>
+#include <string>
 #include <system_error>
+#include <unordered_map>
 #include <utility>
+#include <vector>
 
 namespace eplb {
 namespace {
@@ -312,12 +315,22 @@ private:
 
     // The old socket is open until the new one is, and only one of the two can be.
     void reject_what_takes_a_restart(const Roster::Draft& draft) const {
+        if (draft.new_sockets.empty()) return;
+        // Only those with the same port can be in each other's way; or the same path.
+        const auto key = [](const Address& address) {
+            return address.is_unix() ? address.to_string() : std::to_string(address.port());
+        };
+        std::unordered_map<std::string, std::vector<const Address*>> olds;
+        for (const FrontendSpec& old : roster_.generation().frontends)
+            olds[key(old.address)].push_back(&old.address);
         for (const Roster::NewSocket& wanted : draft.new_sockets) {
-            for (const FrontendSpec& old : roster_.generation().frontends) {
-                if (!overlap(wanted.address, old.address)) continue;
+            const auto found = olds.find(key(wanted.address));
+            if (found == olds.end()) continue;
+            for (const Address* const old : found->second) {
+                if (!overlap(wanted.address, *old)) continue;
                 throw std::invalid_argument(fmt::format(
                     "cannot go over from listener {} to {} without closing it: that takes a restart",
-                    old.address.to_string(), wanted.address.to_string()));
+                    old->to_string(), wanted.address.to_string()));
             }
         }
     }
