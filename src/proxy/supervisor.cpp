@@ -60,6 +60,12 @@ health::Checker::Route route_of(const ServiceConfig& service) {
     return route;
 }
 
+// Its backends are checked, and ejected, as they were.
+bool gives_same_orders(const ServiceConfig& a, const ServiceConfig& b) {
+    return a.check == b.check && a.socket == b.socket && a.sources == b.sources &&
+           a.send_proxy == b.send_proxy && a.eject_after == b.eject_after;
+}
+
 }  // namespace
 
 Supervisor::Supervisor(Reactor& reactor, ProxyObserver& observer, Hooks hooks)
@@ -101,6 +107,10 @@ void Supervisor::announce(const std::vector<ServiceBackend>& members) {
 void Supervisor::supervise(const std::vector<ServiceBackend>& members) {
     std::vector<std::unique_ptr<Entry>> entries;
     entries.reserve(members.size());
+    // Those of one service stand together: what it says is compared once.
+    const ServiceConfig* before = nullptr;
+    const ServiceConfig* now = nullptr;
+    bool same_orders = false;
     for (const ServiceBackend& member : members) {
         Entry*& known = by_backend_[member.backend.get()];
         std::unique_ptr<Entry> entry;
@@ -110,6 +120,13 @@ void Supervisor::supervise(const std::vector<ServiceBackend>& members) {
         }
         if (!entry) entry = std::make_unique<Entry>();
         known = entry.get();
+        const ServiceConfig* const old = entry->member.service.get();
+        if (old != nullptr && (old != before || member.service.get() != now)) {
+            before = old;
+            now = member.service.get();
+            same_orders = before == now || gives_same_orders(*before, *now);
+        }
+        if (old == nullptr || !same_orders) entry->has_orders = false;
         entry->member = member;
         entry->index = entries.size();
         entries.push_back(std::move(entry));
@@ -124,6 +141,7 @@ void Supervisor::supervise(const std::vector<ServiceBackend>& members) {
     announced_.clear();
     entries_ = std::move(entries);
     for (const auto& entry : entries_) {
+        if (std::exchange(entry->has_orders, true)) continue;
         if (entry->member.backend->ejected() && entry->member.service->eject_after == 0)
             end_ejection(*entry);
         update_check(*entry);

@@ -66,6 +66,7 @@ private:
     struct Entry {
         ServiceBackend member;
         std::size_t index = 0;        // among all
+        bool has_orders = false;      // update_check() knows what its service says
         std::uint32_t ejections = 0;  // without a success in between
         TimePoint ejected_until = TimePoint::max();
         TimePoint slow_since = TimePoint::max();
