@@ -139,7 +139,7 @@ void define_options(CLI::App& app, RawOptions& raw) {
     app.add_flag("--expand-env", raw.expand_env,
                  "Replace ${NAME} and ${NAME:-default} in its\nstrings")
         ->group(config_group);
-    app.add_flag("-t,--test", raw.test, "Check the configuration, open nothing, leave")
+    app.add_flag("-t,--test", raw.test, "Check the configuration, take no address, leave")
         ->group(config_group);
     app.add_flag("-T,--dump", raw.dump,
                  "Print the effective configuration, with\nwhere each value comes from, and leave")

@@ -44,6 +44,12 @@ std::string error_word(int error) {
     return name != nullptr ? name : fmt::format("errno {}", error);
 }
 
+// What the kernel refused of our own socket is not told as if the backend had said it.
+std::string why_it_failed(const FailedAttempt& attempt) {
+    const std::string word = error_word(attempt.error);
+    return attempt.option.empty() ? word : fmt::format("{}:{}", attempt.option, word);
+}
+
 std::string backend_label(const Backend& backend) {
     if (backend.name().empty()) return backend.address().to_string();
     return fmt::format("{}/{}", backend.name(), backend.address().to_string());
@@ -77,7 +83,7 @@ std::string to_text(const SessionSummary& summary) {
     const char* separator = " tried=";
     for (const FailedAttempt& attempt : summary.failed_attempts) {
         fmt::format_to(out, "{}{}({})", std::exchange(separator, ","),
-                       backend_label(*attempt.backend), error_word(attempt.error));
+                       backend_label(*attempt.backend), why_it_failed(attempt));
     }
     return fmt::to_string(line);
 }
@@ -95,7 +101,7 @@ std::string to_json(const SessionSummary& summary) {
         for (const FailedAttempt& attempt : summary.failed_attempts) {
             ordered_json entry;
             describe_backend(entry, *attempt.backend);
-            entry["error"] = error_word(attempt.error);
+            entry["error"] = why_it_failed(attempt);
             tried.push_back(std::move(entry));
         }
     }

@@ -12,6 +12,7 @@
 #include "control/config_text.hpp"
 #include "control/control_protocol.hpp"
 #include "control/control_server.hpp"
+#include "control/kernel_check.hpp"
 #include "control/names.hpp"
 #include "control/reloader.hpp"
 #include "control/resolver.hpp"
@@ -29,6 +30,7 @@
 #include <fmt/format.h>
 #include <functional>
 #include <memory>
+#include <net/if.h>
 #include <new>
 #include <optional>
 #include <stdexcept>
@@ -87,8 +89,12 @@ void introduce(Log& log, const Config& config, const Proxy& proxy, std::size_t d
             service.name, name_of(service.relay), format_size(pipe_bytes),
             format_duration(service.connect_timeout), format_duration(service.idle_timeout),
             format_duration(service.half_close_timeout), format_duration(service.drain_timeout)));
-        for (std::size_t n = 0; n < service.listen.size(); ++n)
-            say(fmt::format("listening on {}", (listener++)->to_string()));
+        const std::string& interface = service.socket.interface;
+        const bool late = !interface.empty() && ::if_nametoindex(interface.c_str()) == 0;
+        for (std::size_t n = 0; n < service.listen.size(); ++n, ++listener) {
+            say(fmt::format("{}listening on {}", late && !listener->is_unix() ? "not yet " : "",
+                            listener->to_string()));
+        }
         for (const BackendConfig& backend : service.backends) {
             say(fmt::format("backend {}{}{} weight {}", backend.name,
                             backend.name.empty() ? "" : "/", backend.address.to_string(),
@@ -151,7 +157,8 @@ control::Diagnostics learn_names(Reactor& reactor, control::Names& names,
     control::set_backends(resolved.config, settings, names.answers(), diagnostics,
                           [wait](std::string_view) { return wait; });
     // Better a service that waits than none at all after a power cut, when the name server is slower.
-    resolved.config.may_lack_backends = diagnostics.warnings() > 0;
+    // Nor is a file that a reload took refused, whose backends have no weight: that was warned of.
+    resolved.config.may_lack_backends = true;
     return diagnostics;
 }
 
@@ -308,6 +315,21 @@ int print(const std::string& text) {
     return std::fflush(stdout) == 0 ? EXIT_SUCCESS : exit_failure;
 }
 
+// What the kernel would refuse of it is found out before anything is opened: the exit code, or 0.
+int try_with_kernel(const CommandLine& options, const control::LoadedConfig& loaded,
+                    const control::Settings& settings, const Config& config,
+                    control::KernelCheck what) {
+    const std::string file = options.source.file ? options.source.file->string() : "options";
+    control::Diagnostics diagnostics;
+    control::check_with_kernel(settings, config, what, {}, true, diagnostics);
+    fmt::print(stderr, "{}", control::to_text(diagnostics, file, loaded.text));
+    if (diagnostics.has_errors()) return exit_failure;
+    if (!options.strict || diagnostics.empty()) return 0;
+    complain(
+        fmt::format("{}: {}, and --strict", file, count_of(diagnostics.warnings(), "warning")));
+    return exit_usage;
+}
+
 int run(const CommandLine& options) {
     control::LoadedConfig config = control::load_config(options.source);
     const std::string file = options.source.file ? options.source.file->string() : "options";
@@ -324,6 +346,9 @@ int run(const CommandLine& options) {
     switch (options.action) {
     case CommandLine::Action::dump: return print(control::dump(config.settings, file));
     case CommandLine::Action::test:
+        if (const int code = try_with_kernel(options, config, config.settings, {},
+                                             control::KernelCheck::options))
+            return code;
         return print(fmt::format("{}: good: {}\n", file, summary_of(config.settings)));
     case CommandLine::Action::serve: break;
     }
@@ -334,6 +359,10 @@ int run(const CommandLine& options) {
         tell_standard_error(control::to_text(lookups, file, config.text));
         return exit_failure;
     }
+    if (const int code = try_with_kernel(options, config, resolved.settings, resolved.config,
+                                         control::KernelCheck::all))
+        return code;
+    resolved.config.may_lack_interfaces = true;
     return serve(options, std::move(resolved), config.text);
 }
 

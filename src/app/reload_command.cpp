@@ -59,7 +59,9 @@ void define_options(CLI::App& app, RawOptions& raw) {
     app.add_option("--control", raw.control, "The control socket, if FILE does not say")
         ->type_name("ADDR");
     app.add_flag("-n,--dry-run", raw.dry_run, "Change nothing, only tell what would change");
-    app.add_flag("--force", raw.force, "Even if a service is left without backends");
+    app.add_flag(
+        "--force", raw.force,
+        "Even if a service is left without backends, or\nan interface or source is not there now");
     app.add_flag("--strict", raw.strict, "Warnings about the configuration are errors");
     app.add_flag(
         "--expand-env", raw.expand_env,

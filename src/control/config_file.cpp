@@ -196,7 +196,7 @@ LoadedConfig load_config(const ConfigSource& source) {
     }
     loaded.settings =
         read_settings(source.file ? &root : nullptr, &source.flags, loaded.diagnostics);
-    if (!source.may_lack_backends) require_backends(loaded.settings, loaded.diagnostics);
+    if (!source.may_lack_backends) warn_of_missing_backends(loaded.settings, loaded.diagnostics);
     return loaded;
 }
 

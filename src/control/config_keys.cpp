@@ -332,8 +332,11 @@ KeyTable<ServiceValues> make_service_keys() {
             "`idle`: while a backend has a tenth more than its share of the sessions, and another "
             "one lacks as much, sessions that have been quiet for `rebalance_idle` are reset, about "
             "one in a hundred each second, so that pools of connections spread anew. Not those "
-            "whose client spoke last, or that have something on its way. For clients that connect "
-            "again by themselves, and for the policies `round_robin`, `leastconn` and `random`."),
+            "whose client spoke last, or that have something on its way. But one that is quiet inside "
+            "an open transaction looks as if it were idle: it is reset, and the database rolls its "
+            "work back. So only for clients that connect again by themselves and never pause inside "
+            "a transaction for `rebalance_idle`, and for the policies `round_robin`, `leastconn` and "
+            "`random`."),
         key<V>(
             "rebalance_idle", duration_codec({.may_be_off = false, .least = 10ms}),
             [](auto& v) -> auto& { return v.config.rebalance_idle; }, "",
@@ -382,11 +385,14 @@ KeyTable<ServiceValues> make_service_keys() {
         key<V>(
             "source", sources_codec(), [](auto& v) -> auto& { return v.config.sources; }, "",
             "Connections to backends come from these addresses of this machine, in turn, instead "
-            "of the one that the route says. Each one has some 28,000 ports for every backend."),
+            "of the one that the route says. Each one has some 28,000 ports for every backend. One that "
+            "is not there yet is a warning at the start, and a reload without `--force` is refused."),
         key<V>(
             "interface", system_name_codec("the name of an interface", "any", 15),
             [](auto& v) -> auto& { return v.config.socket.interface; }, "",
-            "Clients come, and connections to backends go, by this network interface only."),
+            "Clients come, and connections to backends go, by this network interface only. If it is not "
+            "there at the start, that is a warning, and listeners are opened when it comes; a reload "
+            "without `--force` is refused."),
         key<V>(
             "mark", count_codec(0, UINT32_MAX),
             [](auto& v) -> auto& { return v.config.socket.mark; }, "",

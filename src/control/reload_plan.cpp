@@ -19,6 +19,7 @@
 namespace eplb::control {
 namespace {
 
+// As keep_until_restart() has them.
 constexpr std::array<std::string_view, 3> restart_keys{"workers", "busy_poll", "control"};
 
 std::string count_of(std::size_t sessions) {
@@ -346,6 +347,16 @@ private:
 };
 
 }  // namespace
+
+void keep_until_restart(ResolvedSettings& now, const ResolvedSettings& running) {
+    ProcessValues& process = now.settings.process.values;
+    const ProcessValues& before = running.settings.process.values;
+    process.workers = before.workers;
+    process.busy_poll = before.busy_poll;
+    process.control = before.control;
+    now.config.workers = running.config.workers;
+    now.config.busy_poll = running.config.busy_poll;
+}
 
 ReloadPlan plan_reload(const ResolvedSettings& running, const ResolvedSettings& wanted,
                        std::span<const BackendStatus> backends) {

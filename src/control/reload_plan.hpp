@@ -24,7 +24,7 @@ struct ReloadPlan {
     bool changes = false;  ///< one of the lines is no "="
     /// Services that would be left without a backend that takes connections.
     std::vector<std::string> deserted_services;
-    /// Keys whose change takes effect at the next start.
+    /// Keys whose change takes effect at the next start, be it that this was said before.
     std::vector<std::string> needs_restart;
 };
 
@@ -34,8 +34,13 @@ struct ResolvedSettings {
     Config config;
 };
 
-/// Who is who is decided as Proxy::apply() does. `backends`: those of the running proxy, for the
-/// numbers of sessions. Any thread; time in proportion to the configurations.
+/// What goes by the process's start in `running` stays in `now`, which has taken its place otherwise: a
+/// process is what it was started as, whatever its file said since.
+void keep_until_restart(ResolvedSettings& now, const ResolvedSettings& running);
+
+/// Who is who is decided as Proxy::apply() does. `running`: what runs, with keep_until_restart().
+/// `backends`: those of the running proxy, for the numbers of sessions. Any thread; time in proportion
+/// to the configurations.
 [[nodiscard]] ReloadPlan plan_reload(const ResolvedSettings& running,
                                      const ResolvedSettings& wanted,
                                      std::span<const BackendStatus> backends);

@@ -48,6 +48,12 @@ struct Reloader::Loaded {
     ReloadPlan plan;
     std::optional<PreparedConfig> prepared;
     NewLog log;
+    Diagnostics kernel;                             // what it refuses, or what is not there now
+    std::shared_ptr<const OwnListeners> listeners;  // that it would have
+
+    [[nodiscard]] std::string kernel_report() const {
+        return to_text(kernel, source.file ? source.file->string() : "eplb", file.text);
+    }
 };
 
 namespace {
@@ -132,7 +138,8 @@ Reloader::Reloader(Reactor& reactor, Proxy& proxy, ProxyObserver& observer, Conf
       running_{std::make_shared<const ResolvedSettings>(std::move(running))},
       running_names_{names_of(running_->settings)},
       hooks_{std::move(hooks)},
-      names_{std::move(names)} {
+      names_{std::move(names)},
+      own_listeners_{std::make_shared<const OwnListeners>(running_->config)} {
     keep_names();
 }
 
@@ -216,7 +223,7 @@ void Reloader::read_file() {
     current_->source = source_;
     current_->source.may_lack_backends = true;  // the plan judges that
     if (request.file) current_->source.file = request.file;
-    const auto read = [this](Loaded& now) {
+    const auto read = [this, own = own_listeners_](Loaded& now) {
         LoadedConfig& file = now.file;
         now.outcome.kind = Outcome::Kind::invalid;
         try {
@@ -227,6 +234,16 @@ void Reloader::read_file() {
             now.usable = !file.diagnostics.has_errors() &&
                          !(now.request.strict && !file.diagnostics.empty());
             now.wanted->settings = file.settings;
+            if (now.usable) {
+                check_with_kernel(file.settings, now.wanted->config, KernelCheck::all, *own,
+                                  now.request.force, now.kernel);
+                now.listeners = std::make_shared<const OwnListeners>(now.wanted->config);
+            }
+            if (now.kernel.has_errors()) {
+                now.outcome.kind = Outcome::Kind::refused;
+                now.outcome.report += now.kernel_report();
+                now.usable = false;
+            }
             if (now.usable) {
                 now.names = names_of(now.wanted->settings);
                 now.system = SystemNames::read();
@@ -286,8 +303,9 @@ void Reloader::on_learnt(Loaded& loaded) {
                      [&](std::string_view key) {
                          return now.request.force || known.contains(std::string{key});
                      });
-        wanted.config.may_lack_backends = true;  // the plan judges that
-        now.outcome = {Outcome::Kind::refused, now.file.report(now.source)};
+        wanted.config.may_lack_backends = true;    // the plan judges that
+        wanted.config.may_lack_interfaces = true;  // that would have been refused
+        now.outcome = {Outcome::Kind::refused, now.file.report(now.source) + now.kernel_report()};
         now.usable = !diagnostics.has_errors();
         if (!now.usable) {
             now.outcome.report += "a name that is new is not there; --force waits for it\n";
@@ -308,6 +326,7 @@ void Reloader::on_learnt(Loaded& loaded) {
         if (now.outcome.kind == Outcome::Kind::refused) return;
         now.readiness = readiness_of(running->config, wanted.config);
         now.prepared = proxy_.prepare(wanted.config);
+        keep_until_restart(wanted, *running);
     };
     work(draft, &Reloader::on_drafted);
 }
@@ -322,11 +341,12 @@ void Reloader::go_over(Loaded& loaded) {
     if (!loaded.log.problem.empty()) loaded.outcome.report += loaded.log.problem + '\n';
     try {
         proxy_.apply(*loaded.prepared, [this, alive = std::weak_ptr{alive_}] {
-            if (!alive.expired()) finish(current_->outcome);
+            if (!alive.expired()) finish(current_->outcome, proxy_.listener_troubles());
         });
         if (loaded.log.go_over) loaded.log.go_over();
         leftovers_.push_back(std::exchange(running_, loaded.wanted));
         running_names_ = std::move(loaded.names);
+        leftovers_.push_back(std::exchange(own_listeners_, loaded.listeners));
         names_ = std::move(candidate_);
         keep_names();
         tell_readiness(loaded);
@@ -444,14 +464,16 @@ void Reloader::end_turn() {
     begin_next();
 }
 
-// By value: what it was told of is given away here.
-void Reloader::finish(Outcome outcome) {
+// By value: what it was told of is given away here. `troubles`: which are logged already.
+void Reloader::finish(Outcome outcome, const std::vector<std::string>& troubles) {
     const Pending finished = std::move(pending_.front());
     pending_.pop_front();
     busy_ = false;
     candidate_.reset();
     free_leftovers();
     if (!finished.request.dry_run) log(outcome);
+    for (const std::string& trouble : troubles)
+        outcome.report += fmt::format("warning: {}\n", trouble);
     if (finished.done) finished.done(outcome);
     begin_next();
 }

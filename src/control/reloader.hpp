@@ -2,6 +2,7 @@
 
 #include "control/background.hpp"
 #include "control/config_file.hpp"
+#include "control/kernel_check.hpp"
 #include "control/names.hpp"
 #include "control/reload_plan.hpp"
 #include "eplb/proxy.hpp"
@@ -41,8 +42,9 @@ class Reloader {
 public:
     struct Request {
         bool dry_run = false;  ///< only say what would change
-        bool force = false;    ///< even if a service is left without backends
-        bool strict = false;   ///< warnings are errors
+        /// Even if a service is left without backends, or an interface or address is not there now.
+        bool force = false;
+        bool strict = false;  ///< warnings are errors
         /// Another file than the one that the process was started with; for a dry run.
         std::optional<std::filesystem::path> file;
     };
@@ -50,9 +52,11 @@ public:
         enum class Kind : std::uint8_t {
             unchanged,  ///< the configuration says what is so already
             changed,    ///< or would be, in a dry run
-            refused,    ///< a service would have no backend, or a name that is new is not there
-            invalid,    ///< the configuration cannot be used
-            failed,     ///< it could not be gone over to
+            /// A service would have no backend, a name that is new is not there, or the kernel refuses
+            /// something.
+            refused,
+            invalid,  ///< the configuration cannot be used
+            failed,   ///< it could not be gone over to
         };
         Kind kind = Kind::failed;
         /// What was wrong, or warned of, and the plan; with line feeds.
@@ -111,7 +115,7 @@ private:
     void work(std::function<void(Loaded&)> what, void (Reloader::*then)(Loaded&));
     void free_leftovers() noexcept;
     void end_turn();
-    void finish(Outcome outcome);
+    void finish(Outcome outcome, const std::vector<std::string>& troubles = {});
     void log(const Outcome& outcome) const;
 
     Reactor& reactor_;
@@ -126,6 +130,7 @@ private:
     bool busy_ = false;
     bool stopped_ = false;
     std::unique_ptr<Names> names_;
+    std::shared_ptr<const OwnListeners> own_listeners_;
     std::unique_ptr<Names> candidate_;  // of the configuration that is being judged
     std::shared_ptr<Loaded> current_;   // what is being worked on; the other thread's, if working_
     std::vector<std::shared_ptr<const void>> leftovers_;  // to be freed by the other thread

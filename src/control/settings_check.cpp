@@ -1,5 +1,6 @@
 #include "control/settings_check.hpp"
 
+#include "base/duration.hpp"
 #include "control/config_keys.hpp"
 #include "eplb/address.hpp"
 #include "proxy/listener_conflicts.hpp"
@@ -248,14 +249,7 @@ private:
         check_proxy_protocol(service);
         warn_of_clients_without_address(service);
         check_health_check(service);
-        if (const Place* const place = said(service, "rebalance");
-            place != nullptr && config.rebalance != Rebalance::off &&
-            config.balance != Balance::round_robin && config.balance != Balance::leastconn &&
-            config.balance != Balance::random) {
-            diagnostics_.warning(*place,
-                                 "rebalance: with this balance who comes back would often "
-                                 "come to the same backend; it does nothing");
-        }
+        check_rebalance(service);
         if (const Place* const place = said(service, "max_ejection_time");
             place != nullptr && config.max_ejection_time < config.ejection_time) {
             diagnostics_.warning(*place,
@@ -293,6 +287,25 @@ private:
             warn("max_connections_per_source", "they are not counted");
         if (!config.connection_rate_per_source.unlimited())
             warn("connection_rate_per_source", "they are not counted");
+    }
+
+    void check_rebalance(const Service& service) {
+        const ServiceConfig& config = service.values.config;
+        const Place* const place = said(service, "rebalance");
+        if (place == nullptr || config.rebalance == Rebalance::off) return;
+        if (config.balance != Balance::round_robin && config.balance != Balance::leastconn &&
+            config.balance != Balance::random) {
+            diagnostics_.warning(*place,
+                                 "rebalance: with this balance who comes back would often "
+                                 "come to the same backend; it does nothing");
+            return;
+        }
+        // Nothing that TCP shows tells a pause inside of a transaction from one between two.
+        diagnostics_.warning(
+            *place, fmt::format("rebalance: a session that is quiet for {} inside an open "
+                                "transaction is reset like any other, and the database rolls its "
+                                "work back; only for clients that never pause there for so long",
+                                format_duration(config.rebalance_idle)));
     }
 
     void check_health_check(const Service& service) {
@@ -392,14 +405,16 @@ private:
 
 }  // namespace
 
-void require_backends(const Settings& settings, Diagnostics& diagnostics) {
+void warn_of_missing_backends(const Settings& settings, Diagnostics& diagnostics) {
     for (const Service& service : settings.services) {
         const bool usable = std::ranges::any_of(
             service.backends, [](const Section<BackendValues>& b) { return b.values.weight > 0; });
         if (service.backends.empty() || usable) continue;  // the former has been told
-        diagnostics.error(service.place,
-                          fmt::format("service \"{}\" has no backend with a weight above 0",
-                                      service.values.config.name));
+        diagnostics.warning(
+            service.place,
+            fmt::format(
+                "service \"{}\" has no backend with a weight above 0: its clients are reset",
+                service.values.config.name));
     }
 }
 

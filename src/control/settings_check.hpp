@@ -10,7 +10,7 @@ namespace eplb::control {
 /// names are not looked up, so what they stand for is not checked here; Proxy's constructor does.
 void check_settings(const Settings& settings, Diagnostics& diagnostics);
 
-/// Whether each service has a backend that takes connections.
-void require_backends(const Settings& settings, Diagnostics& diagnostics);
+/// Warns of each service that has no backend that takes connections.
+void warn_of_missing_backends(const Settings& settings, Diagnostics& diagnostics);
 
 }  // namespace eplb::control

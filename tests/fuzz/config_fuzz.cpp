@@ -94,7 +94,7 @@ Settings read(std::string_view text, bool expand, Diagnostics& diagnostics) {
     require(root.kind == Node::Kind::table, "a document is a table");
     if (expand) expand_env(root, variable, diagnostics);
     Settings settings = eplb::control::read_settings(&root, nullptr, diagnostics);
-    require_backends(settings, diagnostics);
+    warn_of_missing_backends(settings, diagnostics);
     return settings;
 }
 

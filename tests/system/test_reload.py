@@ -194,7 +194,9 @@ def test_a_bad_file_changes_nothing_and_a_good_one_after_it_does(lab):
     # What cannot be opened leaves everything as it was, too: also what could have been opened.
     taken, free = lab.backend(), lab.reserve()
     told = eplb.reload(service([listen, free, taken.address], [a]))
-    assert "Address already in use" in told[-2] and told[-1].startswith("not reloaded")
+    refusal = next(text for text in told if "Address already in use" in text)
+    assert re.match(rf"reload: {eplb.config}:3:\d+: error: cannot listen on {taken.address} ", refusal)
+    assert told[-1].startswith("not reloaded")
     assert greeting(lab, eplb) == "b"
     with pytest.raises(ConnectionRefusedError):
         dial(free)
@@ -213,6 +215,46 @@ def test_a_service_is_not_left_without_backends_by_accident(lab):
     told = eplb.reload()
     assert told[-1].startswith("not reloaded")
     assert greeting(lab, eplb) == "a"
+
+
+def test_a_file_whose_backends_have_no_weight_starts_with_a_warning(lab):
+    """As --force of a reload leaves one behind."""
+    a, listen = lab.greeter("a"), lab.reserve()
+    eplb = lab.configured(service([listen], [(a, "weight = 0")]), listen=[listen])
+    assert any("warning: service \"db\" has no backend with a weight above 0" in line for line in list(eplb.lines))
+    with contextlib.suppress(ConnectionResetError):
+        assert lab.client(eplb).recv(1) == b""
+    assert eplb.next_session()["end"] == "no_backend"
+    assert eplb.reload(service([listen], [a]))[-1] == "reloaded"
+    assert greeting(lab, eplb) == "a"
+    done = run_eplb("--strict", "-t", "-c", str(eplb.config))
+    assert done.returncode == 0
+    eplb.config.write_text(service([listen], [(a, "weight = 0")]))
+    assert run_eplb("-t", "-c", str(eplb.config)).returncode == 0
+    assert run_eplb("--strict", "-t", "-c", str(eplb.config)).returncode == 2
+
+
+@pytest.mark.quick
+def test_services_may_be_chained_but_not_in_a_circle(lab):
+    a, listen = lab.greeter("a"), [lab.reserve(), lab.reserve()]
+    chain = service(listen[:1], [listen[1]], name="one") + service(listen[1:], [a], name="two")
+    eplb = lab.configured(chain, listen=listen)
+    eplb.counting = False  # each client of the first is a session of both
+    assert greeting(lab, eplb) == "a"
+    told = eplb.reload(chain.replace(a.address, listen[0]))
+    assert any("every connection would loop (one -> two -> one)" in line for line in told), told
+    assert greeting(lab, eplb) == "a"
+
+
+def test_what_waits_for_a_restart_is_said_at_each_reload_until_it_is_done(lab):
+    a, b, listen = lab.greeter("a"), lab.greeter("b"), lab.reserve()
+    eplb = lab.configured(service([listen], [a]), listen=[listen])
+    waits = "reload: ~ workers 1 -> 2 (at the next start)"
+    assert waits in eplb.reload("workers = 2\n" + service([listen], [a]))
+    assert waits in eplb.reload("workers = 2\n" + service([listen], [b]))
+    assert waits in eplb.reload()
+    told = eplb.reload(service([listen], [b]))
+    assert told[-1] == "reloaded: nothing has changed" and waits not in told
 
 
 # --- eplb reload

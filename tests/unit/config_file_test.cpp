@@ -263,14 +263,18 @@ TEST_CASE("config file: options do without a file", "[control][config_file]") {
           "eplb: --workers: \"0\" is not a whole number from 1 to 256, or auto\n");
 }
 
-TEST_CASE("config file: a service needs a backend that takes connections, unless the caller judges",
-          "[control][config_file]") {
+TEST_CASE(
+    "config file: a service without a backend that takes connections is warned of, unless the "
+    "caller judges",
+    "[control][config_file]") {
     const ConfigFile file{smallest + "weight = 0\n"};
     ConfigSource source = file.source();
-    CHECK(report_of(file, source) ==
-          "eplb.toml:1:1: error: service \":5555\" has no backend with a weight above 0\n"
-          "    1 | [[service]]\n"
-          "      | ^~~~~~~~~~~\n");
+    CHECK(
+        report_of(file, source) ==
+        "eplb.toml:1:1: warning: service \":5555\" has no backend with a weight above 0: its clients "
+        "are reset\n"
+        "    1 | [[service]]\n"
+        "      | ^~~~~~~~~~~\n");
     source.may_lack_backends = true;
     CHECK(report_of(file, source) == "");
     file.write("[[service]]\nlisten = \":5555\"\n");

@@ -1846,6 +1846,10 @@ TEST_CASE("config reader: what is wrong with a check is told where it is",
         {"balance = \"first\"\nrebalance = \"idle\"", "127.0.0.1:1",
          "4:13: warning: rebalance: with this balance who comes back would often come to the same "
          "backend; it does nothing"},
+        {"rebalance = \"idle\"\nrebalance_idle = \"7s\"", "127.0.0.1:1",
+         "3:13: warning: rebalance: a session that is quiet for 7s inside an open transaction is reset "
+         "like any other, and the database rolls its work back; only for clients that never pause "
+         "there for so long"},
         {"max_ejection_time = \"1s\"", "127.0.0.1:1",
          "3:21: warning: max_ejection_time is shorter than ejection_time, and wins"},
     };

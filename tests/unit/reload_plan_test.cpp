@@ -69,6 +69,20 @@ const std::string kept = "= listener [::]:5555 (socket kept)";
 
 }  // namespace
 
+TEST_CASE("reload plan: what waits for the next start is said each time, until it is taken back",
+          "[control][reload_plan]") {
+    const ResolvedSettings running = from(mysql + db1);
+    ResolvedSettings now = from("workers = 4\n" + mysql + db1 + db2);
+    for (int i = 0; i < 2; ++i) {
+        keep_until_restart(now, running);
+        CHECK(now.config.workers == 1);
+        const ReloadPlan again = plan_reload(now, from("workers = 4\n" + mysql + db1 + db2), {});
+        CHECK(again.lines == Lines{"~ workers 1 -> 4 (at the next start)", kept});
+        CHECK(again.needs_restart == Lines{"workers"});
+    }
+    CHECK_FALSE(plan_reload(now, from(mysql + db1 + db2), {}).changes);
+}
+
 TEST_CASE("reload plan: of the same configuration nothing changes, and listeners are kept",
           "[control][reload_plan]") {
     const ReloadPlan same = plan(mysql + db1 + db2, mysql + db1 + db2);

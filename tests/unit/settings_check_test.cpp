@@ -66,7 +66,7 @@ Lines checked(const Settings& settings) {
 
 Lines required(const Settings& settings) {
     Diagnostics diagnostics;
-    require_backends(settings, diagnostics);
+    warn_of_missing_backends(settings, diagnostics);
     return told(diagnostics);
 }
 
@@ -197,14 +197,16 @@ TEST_CASE("settings check: what goes by a client's address says nothing of clien
     }
 }
 
-TEST_CASE("settings check: a service needs a backend with a weight", "[control][settings_check]") {
+TEST_CASE("settings check: a service without a backend with a weight is warned of",
+          "[control][settings_check]") {
     Settings settings;
     settings.services.push_back(service("db", {}));
     settings.services[0].place = in_line(7);
     // That there is none has been told by whoever read it.
     CHECK(required(settings) == Lines{});
     settings.services[0].backends = {backend("10.0.0.1:1", 0), backend("10.0.0.2:1", 0)};
-    const Lines expected{"f:7:1: error: service \"db\" has no backend with a weight above 0\n"};
+    const Lines expected{
+        "f:7:1: warning: service \"db\" has no backend with a weight above 0: its clients are reset\n"};
     CHECK(required(settings) == expected);
     CHECK(checked(settings) == Lines{});
     settings.services.push_back(service("other", {}));
