@@ -223,7 +223,7 @@ TEST_CASE("rollout: a worker that could not do a step is asked again", "[proxy][
     Config config;
     config.services = {service("a service", any_port, backend)};
     const eplb::Roster roster;
-    eplb::Generation generation = roster.draft(config).generation;
+    eplb::Generation generation = roster.draft(config).generation();
     const auto spec = std::make_shared<eplb::ServiceSpec>(*generation.services[0]);
     const std::size_t index_end = std::exchange(spec->index_end, SIZE_MAX);  // no memory for that
     generation.services[0] = spec;

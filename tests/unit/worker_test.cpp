@@ -398,7 +398,7 @@ TEST_CASE("workers: a client handed over under an id that nobody knows is reset 
           "[proxy][workers]") {
     Fixture f{1};
     eplb::Roster roster;
-    const eplb::Roster::Draft draft = roster.draft(f.config, 2);
+    eplb::Roster::Draft draft = roster.draft(f.config);
     roster.commit(draft);
     eplb::DescriptorBudget budget{100};
     eplb::ShortageReport shortages{f.observer};
@@ -416,8 +416,8 @@ TEST_CASE("workers: a client handed over under an id that nobody knows is reset 
     eplb::Worker does_not{f.reactor, 1, shared};
     const std::vector<eplb::Worker*> peers{&knows, &does_not};
     for (eplb::Worker* const worker : peers) worker->set_peers(peers);
-    knows.learn(draft.generation);
-    eplb::FrontendSpec frontend = draft.generation.frontends[0];
+    knows.learn(roster.generation());
+    eplb::FrontendSpec frontend = roster.generation().frontends[0];
     Fd socket = eplb::listen_on(any_port);
     frontend.address = eplb::local_address(socket);
     knows.add_listener(frontend, std::move(socket));
@@ -429,7 +429,7 @@ TEST_CASE("workers: a client handed over under an id that nobody knows is reset 
         REQUIRE(f.loop.until([&] { return f.observer.starts() == count; }));
     }
     Peer& first = f.clients.front();
-    const eplb::ServiceLimits& limits = *draft.generation.services[0]->limits;
+    const eplb::ServiceLimits& limits = *roster.generation().services[0]->limits;
     for (std::size_t count = 1; count <= 3; ++count) {
         Peer& second = f.connect(frontend.address);
         REQUIRE(f.loop.until([&] { return second.over(); }));
