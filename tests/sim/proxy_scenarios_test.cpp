@@ -68,7 +68,7 @@ TEST_CASE("proxy: a backend that resets right behind its accept is one that rese
 TEST_CASE("proxy: a session whose server broke gives its place to the next at once",
           "[sim][proxy]") {
     ProxyRig rig;
-    Script breaks{.bytes = 100'000, .end = Script::End::reset};
+    Script breaks{.bytes = 100'000, .end = Script::End::reset, .end_delay = 100ms};
     rig.add_backend(accepts, breaks);
     rig.service.backends.at(0).max_connections = 1;
     rig.open();
