@@ -129,9 +129,9 @@ def test_with_few_descriptors_the_sessions_that_fit_all_move_bulk_and_none_break
 
 
 def test_too_few_descriptors_at_the_start_are_an_error_that_says_how_many_it_takes(lab):
-    done = run_eplb("-l", lab.reserve(), "-b", lab.reserve(), prefix=["prlimit", "--nofile=40:40"])
+    done = run_eplb("-l", lab.reserve(), "-b", lab.reserve(), prefix=["prlimit", "--nofile=16:16"])
     assert done.returncode == 1
-    assert re.search(r"^eplb: .*40 .*(ulimit -n|RLIMIT_NOFILE)", done.stderr), done.stderr
+    assert re.search(r"^eplb: .*16 .*(ulimit -n|RLIMIT_NOFILE)", done.stderr), done.stderr
 
 
 def test_more_connections_than_descriptors_are_an_error(lab):

@@ -650,7 +650,7 @@ def test_a_bad_answer_keeps_nobody_else_from_being_followed(lab, bad):
     """Nor a reload from being made, and it is told once when it begins and once when it ends."""
     port, (a, b, c) = greeters(lab, "abc")
     dns, listen, other = Oracle(lab, ttl=0), lab.reserve(), lab.reserve()
-    own = int(listen.rsplit(":", 1)[1])
+    own = int(other.rsplit(":", 1)[1])
     if bad == "our own listener":
         (c,) = [lab.greeter("c", where=f"127.0.0.9:{own}")]
     else:
@@ -661,7 +661,7 @@ def test_a_bad_answer_keeps_nobody_else_from_being_followed(lab, bad):
     text += f'[[service]]\nname = "other"\nlisten = "{other}"\ncheck.type = "tcp"\ncheck.interval = "1h"\n'
     text += f'[[service.backend]]\naddress = "bad.example:{own}"\n'
     eplb = lab.configured(text, listen=[listen, other], nofile=400)
-    worst = {"0.0.0.0": ["0.0.0.0"], "our own listener": [listen.rsplit(":", 1)[0]]}
+    worst = {"0.0.0.0": ["0.0.0.0"], "our own listener": [other.rsplit(":", 1)[0]]}
     dns.set("bad.example", *worst.get(bad, [f"127.1.0.{n + 1}" for n in range(60)]))
     eplb.wait_for_message("^name bad.example: .*; its last addresses stay$")
     dns.set("a.example", host_of(b))
@@ -687,7 +687,8 @@ def test_sessions_live_through_rotating_answers_and_their_address_gets_clients_w
         dns.set("db.example", *map(host_of, group))
         wait_for_all(lab, eplb, names)
         held += [lab.client(eplb) for _ in range(2)]
-        assert {read_exactly(client, 1) for client in held[-2:]} == {name.encode() for name in names}
+        # Each worker has turns of its own, so both may have got the same one.
+        assert {read_exactly(client, 1) for client in held[-2:]} <= {name.encode() for name in names}
         # A reload changes nothing of that.
         assert eplb.reload(text.replace("[[service]]", f'[[service]]\nidle_timeout = "{len(held)}m"'))[-1] == "reloaded"
     for client in held:

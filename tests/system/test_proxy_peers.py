@@ -112,7 +112,7 @@ def test_nginx_passes_on_clients_of_another_family_than_its_own(lab, client, ove
         listen=[listen],
     )
     eplb.counting = False
-    near = f"unix:{lab.folder}/near" if over == "unix" else lab.reserve(over.strip("[]"))
+    near = f"unix:{lab.folder}/near" if over == "unix" else lab.reserve(over)
     plain = lab.reserve()  # to ask whether it listens
     lab.keep(
         Peer(

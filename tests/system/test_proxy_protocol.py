@@ -8,7 +8,7 @@ import struct
 
 import pytest
 
-from harness import ends_with_reset, pattern, read_exactly, read_to_end
+from harness import ends_with_reset, pattern, read_exactly, read_to_end, wait_until
 
 SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
 TABLE = []

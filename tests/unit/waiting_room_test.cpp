@@ -29,7 +29,7 @@ Session& session(std::size_t number) {
 TEST_CASE("waiting room: in the order in which they came", "[proxy][waiting_room]") {
     WaitingRoom room;
     CHECK(room.empty());
-    CHECK_FALSE(room.first());
+    CHECK(room.first_of(host(), 1) == nullptr);
     WaitingRoom::Waiter a{host(), session(0)};
     WaitingRoom::Waiter b{host(), session(1)};
     WaitingRoom::Waiter c{host(), session(2)};
@@ -38,13 +38,15 @@ TEST_CASE("waiting room: in the order in which they came", "[proxy][waiting_room
     REQUIRE(room.enter(c, 3));
     CHECK(room.size() == 3);
     CHECK(room.is_first(a));
-    CHECK(room.first()->session == &session(0));
-    CHECK(room.first()->host == &host());
+    CHECK(room.first_of(host(), 1) == &session(0));
+    std::size_t told = 0;
+    room.tell_hosts(3, [&](SessionHost& called) { told += &called == &host() ? 1U : 100U; });
+    CHECK(told == 1);  // all three are of the same one
     room.leave(b);
     CHECK(room.is_first(a));
     room.leave(a);
     CHECK(room.is_first(c));
-    CHECK(room.first()->session == &session(2));
+    CHECK(room.first_of(host(), 1) == &session(2));
     room.leave(a);  // has left
     CHECK(room.size() == 1);
     room.leave(c);
@@ -76,7 +78,7 @@ TEST_CASE("waiting room: threads come and go", "[proxy][waiting_room][threads]")
             WaitingRoom::Waiter waiter{host(), session(i)};
             for (int round = 0; round < 5'000; ++round) {
                 if (!room.enter(waiter, 3)) continue;
-                if (room.is_first(waiter) && room.first()->session != &session(i)) wrong = true;
+                if (room.is_first(waiter) && room.first_of(host(), 1) != &session(i)) wrong = true;
                 if (room.size() > 3) wrong = true;
                 room.leave(waiter);
             }
