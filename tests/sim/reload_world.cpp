@@ -2,6 +2,7 @@
 
 #include "eplb/proxy.hpp"
 #include "eplb/reactor.hpp"
+#include "proxy/succession.hpp"
 #include "sim/driver.hpp"
 #include "sim/seeded.hpp"
 #include "sim/world.hpp"
@@ -353,6 +354,25 @@ private:
     static bool has(const eplb::ServiceConfig& service, const eplb::Address& listener) {
         return std::ranges::find(service.listen, listener) != service.listen.end();
     }
+    /// Whether sessions of `service`, as it was in `generation`, end as those of `name`: it is called
+    /// that, or was renamed since, maybe more than once.
+    bool is_or_was(const eplb::ServiceConfig& service, const Generation& generation,
+                   const std::string& name) const {
+        const auto& services = generation.config.services;
+        auto place = static_cast<std::size_t>(&service - services.data());
+        if (service.name == name) return true;
+        const Generation* before = &generation;
+        for (const Generation* next = before + 1; next != generations_.data() + generations_.size();
+             before = next++) {
+            const auto& now = next->config.services;
+            const std::vector<std::size_t> old = eplb::match_services(before->config.services, now);
+            const auto heir = std::ranges::find(old, place);
+            if (heir == old.end()) return false;
+            place = static_cast<std::size_t>(heir - old.begin());
+            if (now[place].name == name) return true;
+        }
+        return false;
+    }
     static bool has_backend(const eplb::ServiceConfig& service, const eplb::Address& address) {
         return std::ranges::find(service.backends, address, &eplb::BackendConfig::address) !=
                service.backends.end();
@@ -392,7 +412,7 @@ private:
             if (generation.from > session.started || generation.to < client.dialled) continue;
             for (const eplb::ServiceConfig& service : generation.config.services) {
                 const bool owns = has(service, session.listener);
-                const bool is_it = service.name == session.service;
+                const bool is_it = is_or_was(service, generation, session.service);
                 right_service = right_service || (owns && is_it);
                 right_backend =
                     right_backend || ((owns || is_it) && has_backend(service, *session.backend));

@@ -502,7 +502,8 @@ TEST_CASE("proxy: set_backend() knows the backends that apply() has just brought
     clock.advance(1s);
     REQUIRE(loop.settle());
     CHECK(second.connections() == (wanted == Backend::Wanted::drain ? 1 : 0));  // the check
-    REQUIRE(observer.events.size() == 1);
+    // And, if it is checked, that it has passed its first check.
+    REQUIRE(observer.events.size() == (wanted == Backend::Wanted::drain ? 2U : 1U));
     CHECK(observer.events[0].message ==
           fmt::format("backend new/{} of default is {}", second.address().to_string(),
                       wanted == Backend::Wanted::drain ? "to be drained" : "in maintenance"));

@@ -349,7 +349,9 @@ TEST_CASE("queue: nobody waits for longer than the queue timeout", "[proxy][queu
 TEST_CASE("queue: a session whose server has finished gives its place to the next at once",
           "[proxy][queue]") {
     Fixture f{1};
-    f.start(limited(f, 1));
+    Config before = limited(f, 1);
+    before.services[0].on_remove = eplb::OnRemove::close;
+    f.start(before);
     f.connect_through();
     f.connect();
     REQUIRE(f.loop.settle());
@@ -361,9 +363,7 @@ TEST_CASE("queue: a session whose server has finished gives its place to the nex
 
     // It goes with its backend all the same.
     const RefusingPort other;
-    Config config = config_for({other.address});
-    config.services[0].on_remove = eplb::OnRemove::close;
-    f.proxy->apply(config);
+    f.proxy->apply(config_for({other.address}));
     REQUIRE(f.until_ended(2));
     CHECK(reasons(f) == std::vector{EndReason::removed, EndReason::removed});
 }

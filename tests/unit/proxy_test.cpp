@@ -861,9 +861,12 @@ TEST_CASE("proxy: a configuration that makes no sense is an invalid argument tha
         loop.services[0].listen = {own};
         CHECK_THAT(message_of(loop), contains(own.to_string()));
 
-        Config through_other = config_for({f.backends[0]->address()});
+        const Address others = RefusingPort{}.address;
+        Config through_other = config_for({others});
         through_other.services.push_back(config_for({own}).services[0]);
         through_other.services[0].listen = {own};
+        through_other.services[1].name = "other";
+        through_other.services[1].listen = {others};
         CHECK_THAT(message_of(through_other), contains(own.to_string()));
 
         Config wildcard = config_for({own});
