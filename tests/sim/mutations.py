@@ -95,7 +95,7 @@ MUTATIONS = [
     ),
     (
         "a client for whom there is no memory keeps its place", "src/proxy/worker.cpp", SEEDS,
-        [("    if (verdict == Admission::admitted) spec.limits->leave();\n    load_", "    load_")],
+        [("    if (verdict == Admission::admitted) spec.limits->leave();\n    count_out", "    count_out")],
     ),
     (
         "a want of memory is thrown on", "src/proxy/session.cpp", SEEDS,
