@@ -249,8 +249,9 @@ def test_what_is_no_readable_file_is_told_apart(lab, tmp_path):
     assert done.returncode == 2 and "Permission denied" in done.stderr
 
 
-def test_a_name_without_an_address_is_no_mistake_of_the_file_but_keeps_it_from_starting(lab):
-    path = written(lab, GOOD.replace("127.0.0.1:1", "nosuch.invalid:1"))
+def test_a_name_without_an_address_is_no_mistake_of_the_file_but_may_keep_it_from_starting(lab):
+    text = GOOD.replace("127.0.0.1:1", "nosuch.invalid:1")
+    path = written(lab, text + '\n[dns]\nmissing = "fail"\n')
     assert said_of(path)[0] == 0
     done = run_eplb("-c", str(path))
     assert done.returncode == 1
