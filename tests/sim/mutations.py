@@ -206,7 +206,7 @@ def try_mutation(build, mutation, scratch):
     program = folder / "eplb-sim"
     build.link_with(folder / "mutated.o", program)
 
-    environment = {**os.environ, "EPLB_SIM_SEEDS": "60" if tests is None else "2500"}
+    environment = {**os.environ, "EPLB_SIM_SEEDS": "60" if tests is None else "4000"}
     # What the mutant counts is its own failures: here each is a success.
     for variable in ("EPLB_SIM_SEED", "EPLB_TEST_COUNTS"):
         environment.pop(variable, None)
