@@ -21,7 +21,7 @@ using namespace eplb;
 class LocalFirst final : public Balancer {
 public:
     // Whenever the set of backends, or a weight, has changed. All that may take clients at all.
-    void prepare(std::span<Backend* const> backends) noexcept override { turns_.prepare(backends); }
+    void prepare(std::span<Backend* const> backends) override { turns_.prepare(backends); }
 
     // For each client. Those that are down, full, or were tried for it are not among `candidates`.
     Backend* pick(const Candidates& candidates, const Address& client,

@@ -110,10 +110,15 @@ public:
     [[nodiscard]] bool short_of_resources() const noexcept;
     /// Accepts what the backlog holds, as far as pause() and resources allow, and closes the
     /// listening socket: closing it at once would reset clients whose connection the kernel had
-    /// already accepted. No more than 4096 of them; and not closed if a handler throws.
-    void close();
+    /// already accepted. `budget_per_turn` of them within this call, the others in the turns to
+    /// come, and no more than 4096 in all, or those who keep coming would keep it open.
+    ///
+    /// Then calls `on_closed`, which may destroy it: maybe within this call; never, if it is
+    /// destroyed before. When called again, the latest `on_closed` is the one. If a handler throws,
+    /// it goes on in the next turn.
+    void close(std::function<void()> on_closed = {});
 
-    /// Not valid any more after close().
+    /// Not valid any more once it is closed.
     [[nodiscard]] const Fd& listener() const noexcept;
 
 private:

@@ -61,11 +61,9 @@ public:
 
     /// Called before the first pick, and whenever the set of backends, or a weight, changed:
     /// candidates will be some of `backends`, which all have a weight above 0. The place to
-    /// allocate, and to build tables: while clients are being served, so without memory for them
-    /// the process ends, as it does elsewhere.
-    virtual void prepare(std::span<Backend* const> backends) noexcept {
-        static_cast<void>(backends);
-    }
+    /// allocate, and to build tables. May throw, for lack of memory, say: then nobody is picked until
+    /// it has been called again, a moment later, and has returned.
+    virtual void prepare(std::span<Backend* const> backends) { static_cast<void>(backends); }
 
     /// One of `candidates`, which are not empty. They may take a session: those that are full, or
     /// were tried for this client, are not among them, nor those that are down, unless nobody works
@@ -84,7 +82,7 @@ public:
 /// pick on. Who is new begins in the middle. O(candidates) per pick.
 class EPLB_API RoundRobin final : public Balancer {
 public:
-    void prepare(std::span<Backend* const> backends) noexcept override;
+    void prepare(std::span<Backend* const> backends) override;
     [[nodiscard]] Backend* pick(const Candidates& candidates, const Address& client,
                                 TimePoint now) noexcept override;
     /// For a policy that finds several equally good: whose turn it is among them.

@@ -25,7 +25,7 @@ public:
 
 // Those who stay keep what they have saved up, as far as they differ: what those who left had saved,
 // somebody owes them, and a newcomer, who has nothing, would have to make up for that.
-void RoundRobin::prepare(std::span<Backend* const> backends) noexcept {
+void RoundRobin::prepare(std::span<Backend* const> backends) {
     std::size_t end = 0;
     for (const Backend* const backend : backends) end = std::max(end, backend->index() + 1);
     std::vector<Account> accounts(end);

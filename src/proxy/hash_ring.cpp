@@ -20,12 +20,11 @@ std::uint32_t position_of(std::uint64_t hash) { return static_cast<std::uint32_t
 
 }  // namespace
 
-void HashRing::prepare(std::span<Backend* const> backends) noexcept {
+void HashRing::prepare(std::span<Backend* const> backends) {
     use(std::make_shared<const HashRingTable>(identities_of(backends), table_.get()), backends);
 }
 
-void HashRing::use(std::shared_ptr<const BalanceTable> table,
-                   std::span<Backend* const> backends) noexcept {
+void HashRing::use(std::shared_ptr<const BalanceTable> table, std::span<Backend* const> backends) {
     turns_.prepare(backends);
     table_ = std::static_pointer_cast<const HashRingTable>(std::move(table));
 }

@@ -39,9 +39,9 @@ public:
     /// Of all of them; but nobody has less than one.
     static constexpr std::uint64_t most_points = 131'072;
 
-    void prepare(std::span<Backend* const> backends) noexcept override;
+    void prepare(std::span<Backend* const> backends) override;
     void use(std::shared_ptr<const BalanceTable> table,
-             std::span<Backend* const> backends) noexcept override;
+             std::span<Backend* const> backends) override;
 
     /// Who has sessions is counted over the candidates: what the others had is to be taken over.
     /// Clients without an address get each in turn.

@@ -4,7 +4,7 @@
 
 namespace eplb {
 
-void LeastConnections::prepare(std::span<Backend* const> backends) noexcept {
+void LeastConnections::prepare(std::span<Backend* const> backends) {
     turns_.prepare(backends);
     tied_.clear();
     tied_.reserve(backends.size());

@@ -6,7 +6,7 @@
 
 namespace eplb {
 
-void LeastTime::prepare(std::span<Backend* const> backends) noexcept {
+void LeastTime::prepare(std::span<Backend* const> backends) {
     turns_.prepare(backends);
     latencies_.clear();
     latencies_.reserve(backends.size());

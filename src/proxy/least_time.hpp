@@ -9,7 +9,7 @@ namespace eplb {
 /// Balance::least_time.
 class LeastTime final : public Balancer {
 public:
-    void prepare(std::span<Backend* const> backends) noexcept override;
+    void prepare(std::span<Backend* const> backends) override;
     [[nodiscard]] Backend* pick(const Candidates& candidates, const Address& client,
                                 TimePoint now) noexcept override;
 

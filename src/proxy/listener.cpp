@@ -77,9 +77,11 @@ bool Listener::is_of_no_use() const noexcept {
     return ::poll(&waiting, 1, 0) == 0;
 }
 
-void Listener::close() {
-    acceptor_.close();
-    file_.remove();
+void Listener::close(std::function<void()> on_closed) {
+    acceptor_.close([this, on_closed = std::move(on_closed)] {
+        file_.remove();
+        on_closed();
+    });
 }
 
 }  // namespace eplb

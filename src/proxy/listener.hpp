@@ -44,8 +44,9 @@ public:
     void supersede() noexcept { file_ = {}, superseded_ = true; }
     /// Nobody waits in its queue, and nobody will.
     [[nodiscard]] bool is_of_no_use() const noexcept;
-    /// Accepts what is waiting, and closes.
-    void close();
+    /// As Acceptor::close(); and removes the file of a Unix socket.
+    void close(std::function<void()> on_closed);
+    [[nodiscard]] bool closed() const noexcept { return !acceptor_.listener().valid(); }
 
 private:
     std::uint32_t id_;

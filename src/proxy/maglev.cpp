@@ -18,12 +18,11 @@ constexpr std::uint64_t seed_of_step = 2;
 
 }  // namespace
 
-void Maglev::prepare(std::span<Backend* const> backends) noexcept {
+void Maglev::prepare(std::span<Backend* const> backends) {
     use(std::make_shared<const MaglevTable>(identities_of(backends), table_.get()), backends);
 }
 
-void Maglev::use(std::shared_ptr<const BalanceTable> table,
-                 std::span<Backend* const> backends) noexcept {
+void Maglev::use(std::shared_ptr<const BalanceTable> table, std::span<Backend* const> backends) {
     turns_.prepare(backends);
     table_ = std::static_pointer_cast<const MaglevTable>(std::move(table));
 }

@@ -38,9 +38,9 @@ public:
     /// 65,535 backends get no slot.
     static constexpr std::uint32_t table_size = 65'537;
 
-    void prepare(std::span<Backend* const> backends) noexcept override;
+    void prepare(std::span<Backend* const> backends) override;
     void use(std::shared_ptr<const BalanceTable> table,
-             std::span<Backend* const> backends) noexcept override;
+             std::span<Backend* const> backends) override;
 
     /// The owner of the client's slot. If that is no candidate, the owner of another slot that is
     /// the client's too, and so on: only the clients of who is missing go elsewhere, each to where

@@ -269,20 +269,10 @@ private:
         for (std::size_t i = 0; i < workers_.size(); ++i) on_worker(i, fn);
     }
 
-    // Runs `fn` on every worker, waiting for nobody, and then `then` on this thread: at once, if
-    // there is no other worker.
-    void broadcast(const std::function<void(Worker&)>& fn, const std::function<void()>& then) {
+    // Runs `fn` on every worker, and waits for nobody.
+    void broadcast(const std::function<void(Worker&)>& fn) {
+        for (const auto& thread : threads_) thread->post(fn);
         fn(*first_);
-        if (threads_.empty()) return then();
-        auto left = std::make_shared<std::size_t>(threads_.size());
-        for (const auto& thread : threads_) {
-            thread->post([this, fn, then, left](Worker& worker) {
-                fn(worker);
-                first_->post([then, left](Worker&) {
-                    if (--*left == 0) then();
-                });
-            });
-        }
     }
 
     // The first one goes on, and knows of no other.
@@ -391,17 +381,14 @@ private:
     void add_late_listener(Rollout::NewListener listener) {
         // Each worker takes its own out of it.
         const auto shared = std::make_shared<Rollout::NewListener>(std::move(listener));
-        broadcast(
-            [this, shared](Worker& worker) {
-                if (worker.index() >= shared->sockets.size()) return;
-                try {
-                    worker.add_listener(shared->frontend,
-                                        std::move(shared->sockets[worker.index()]));
-                } catch (const std::exception& error) {
-                    tell_trouble(error.what());
-                }
-            },
-            [] {});
+        broadcast([this, shared](Worker& worker) {
+            if (worker.index() >= shared->sockets.size()) return;
+            try {
+                worker.add_listener(shared->frontend, std::move(shared->sockets[worker.index()]));
+            } catch (const std::exception& error) {
+                tell_trouble(error.what());
+            }
+        });
     }
 
     // From the thread of any worker. Each of them may find the same.
@@ -420,19 +407,24 @@ private:
 
     // --- going over
 
-    // Every worker works by the new configuration.
+    void on_answers() noexcept {
+        if (const auto rollout = rollout_) rollout->look_at_answers();
+    }
+
+    // Every worker works by the new configuration. If there is no memory for this, it is called
+    // again.
     void rolled_out(const Roster::Draft& draft, const std::function<void()>& on_applied) {
-        rollout_.reset();
         // Not before: what is known of a backend that is gone is forgotten, and until now clients
         // may have been sent to it.
         supervisor_->supervise(roster_.members());
         retire_removed(draft);
-        applying_ = false;
         if (on_applied) {
             first_->post([this, on_applied](Worker&) {
                 if (!abandoned_) on_applied();
             });
         }
+        rollout_.reset();
+        applying_ = false;
         if (std::exchange(close_when_rolled_out_, false)) close_listeners();
     }
 
@@ -489,8 +481,7 @@ private:
 
     void carry_out(SessionOrders orders) {
         broadcast([orders = std::make_shared<const SessionOrders>(std::move(orders))](
-                      Worker& worker) { worker.carry_out(*orders); },
-                  [] {});
+                      Worker& worker) { worker.carry_out(*orders); });
     }
 
     // --- backends' health
@@ -538,7 +529,18 @@ private:
             close_when_rolled_out_ = true;
             return;
         }
-        broadcast([](Worker& worker) { worker.close_listeners(); }, [this] { on_closed(); });
+        // Told in the end by the first worker, on this thread.
+        const auto left = std::make_shared<std::size_t>(workers_.size());
+        const auto count = [this, left] {
+            if (--*left == 0) on_closed();
+        };
+        for (const auto& thread : threads_) {
+            thread->post([this, count](Worker& worker) {
+                worker.close_listeners(
+                    [this, count] { first_->post([count](Worker&) { count(); }); });
+            });
+        }
+        first_->close_listeners(count);
     }
 
     void begin_drain() {
@@ -617,6 +619,7 @@ private:
         .on_splice_refused = [this](int error) { on_splice_refused(error); },
         .on_session_gone = [this] { on_session_gone(); },
         .on_sessions_gone = [this] { on_sessions_gone(); },
+        .on_answers = [this] { on_answers(); },
         .on_backend_failing =
             [this](const Backend& backend) { tell_supervisor(backend, &Supervisor::on_failure); },
         .on_backend_answering =

@@ -2,7 +2,8 @@
 
 #include "eplb/fd.hpp"
 #include "eplb/proxy.hpp"
-#include "proxy/retirement.hpp"
+#include "eplb/task.hpp"
+#include "eplb/timer.hpp"
 #include "proxy/service_spec.hpp"
 
 #include <cstddef>
@@ -10,7 +11,7 @@
 #include <functional>
 #include <memory>
 #include <span>
-#include <string>
+#include <string_view>
 #include <vector>
 
 namespace eplb {
@@ -35,7 +36,7 @@ class WorkerThread;
 /// answer was in ours.
 ///
 /// Belongs to the thread of the first worker; the steps run on each worker's own.
-class Rollout final : public std::enable_shared_from_this<Rollout> {
+class Rollout final : public Task, public std::enable_shared_from_this<Rollout> {
 public:
     struct NewListener {
         FrontendSpec frontend;
@@ -59,34 +60,40 @@ public:
     Rollout(const Crew& crew, Plan plan);
 
     /// `on_done` is called once, when every worker has done the last step: within this call, if
-    /// there is only one. A worker that fails to do a step, for lack of memory, say, is asked again.
+    /// there is only one, and few clients wait for the listeners that go. Whoever fails to do a step,
+    /// for lack of memory, say, is asked again; `on_done`, too.
     void begin(std::function<void()> on_done);
+    /// For the first worker, when it is called to. Nothing that it takes to answer can fail.
+    void look_at_answers() noexcept;
     /// Begins no further step and forgets `on_done`. What has been asked of other workers may still
     /// be done.
     void cancel() noexcept;
 
-private:
-    enum class Step : std::uint8_t { learn, switch_over, open, forget };
+    Next run() noexcept override;
 
-    void begin_step();
-    void ask(std::size_t worker);
-    void answered(std::size_t worker, const std::string& problem);
-    void end_step();
-    void try_later(std::size_t worker, const std::string& problem);
-    static void carry_out(Step step, Plan& plan, Worker& worker, ProxyObserver& observer);
-    /// What went wrong; empty: nothing.
-    [[nodiscard]] static std::string try_to_carry_out(Step step, Plan& plan, Worker& worker,
-                                                      ProxyObserver& observer) noexcept;
+private:
+    enum class Step : std::uint8_t { learn, switch_over, open, forget, over };
+    struct Desk;
+    struct Files;
+    class Reply;
+
+    void begin_step() noexcept;
+    void ask(std::size_t worker) noexcept;
+    void end_step() noexcept;
+    void conclude() noexcept;
+    void try_later(std::size_t worker, std::string_view problem) noexcept;
+    static void carry_out(Step step, Files& files, Worker& worker, ProxyObserver& observer,
+                          const Reply& reply) noexcept;
+    static void do_step(Step step, Plan& plan, Worker& worker, ProxyObserver& observer);
 
     Crew crew_;
-    std::shared_ptr<Plan> plan_;  // letters to other workers hold it, too
+    std::shared_ptr<Files> files_;  // letters to other workers hold it, too
     std::function<void()> on_done_;
     Step step_ = Step::learn;
     std::size_t left_ = 0;  // workers that have not done the step yet
     bool cancelled_ = false;
     bool problem_told_ = false;
-    std::vector<std::size_t> late_;  // workers that are asked again when the time is over
-    std::unique_ptr<Retirement> pause_;
+    Timer retry_;
 };
 
 }  // namespace eplb

@@ -47,14 +47,22 @@ Service::Service(std::shared_ptr<const ServiceSpec> spec, std::size_t worker, Re
       context_{&context},
       timeouts_{relay_timeouts(*config_)} {
     make_balancers();
-    take_backends();
+    try {
+        take_backends();
+    } catch (...) {
+        // The next one that is made for this spec needs them.
+        if (spec_->custom_balancers)
+            spec_->custom_balancers->of_workers[worker_] = {std::move(primaries_.balancer),
+                                                            std::move(backups_.balancer)};
+        throw;
+    }
     begin_at_own_place();
 }
 
 bool Service::update(std::shared_ptr<const ServiceSpec> spec, RelayContext& context) {
     // Custom ones cannot be compared: they are new each time.
-    const bool same_policy = spec->config->balance == config_->balance && !spec->custom_balancers &&
-                             !spec_->custom_balancers;
+    const bool same_policy = up_to_date_ && spec->config->balance == config_->balance &&
+                             !spec->custom_balancers && !spec_->custom_balancers;
     const RelayTimeouts timeouts = relay_timeouts(*spec->config);
     const bool same_timeouts =
         timeouts == timeouts_ && spec->config->queue_timeout == config_->queue_timeout;
@@ -63,8 +71,13 @@ bool Service::update(std::shared_ptr<const ServiceSpec> spec, RelayContext& cont
     config_ = spec_->config.get();
     context_ = &context;
     timeouts_ = timeouts;
-    if (!same_policy) make_balancers();
-    take_backends();
+    try {
+        if (!same_policy) make_balancers();
+        take_backends();
+    } catch (...) {
+        have_no_backends();  // those that are there do not fit what picks among them
+        throw;
+    }
     if (!same_policy) begin_at_own_place();
     up_to_date_ = true;
     return !same_timeouts;
@@ -84,6 +97,7 @@ void Service::begin_at_own_place() noexcept {
 void Service::make_balancers() {
     if (spec_->custom_balancers) {
         CustomBalancers::Pair& own = spec_->custom_balancers->of_workers[worker_];
+        if (own.primaries == nullptr) return;  // ours already, from when update() failed
         primaries_.balancer = std::move(own.primaries);
         backups_.balancer = std::move(own.backups);
         return;
@@ -124,6 +138,10 @@ std::string Service::make_unique_id() { return unique_ids_.next(); }
 
 void Service::remove() noexcept {
     removed_ = true;
+    have_no_backends();
+}
+
+void Service::have_no_backends() noexcept {
     primaries_.backends.clear();
     backups_.backends.clear();
 }

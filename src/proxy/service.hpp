@@ -43,11 +43,7 @@ public:
     void count_frontend() noexcept { ++frontends_; }
     void discount_frontend() noexcept { --frontends_; }
     [[nodiscard]] bool has_frontends() const noexcept { return frontends_ > 0; }
-    /// It is in the configuration no longer, for good: to be removed when whoever came before has
-    /// begun.
-    void leave() noexcept { leaves_ = true; }
-    [[nodiscard]] bool leaves() const noexcept { return leaves_; }
-    /// Nobody gets a backend of it any more.
+    /// It is in the configuration no longer, for good: nobody gets a backend of it any more.
     void remove() noexcept;
     [[nodiscard]] bool removed() const noexcept { return removed_; }
     /// The worker's own sessions that wait for a backend with room.
@@ -113,6 +109,7 @@ private:
     [[nodiscard]] bool goes_by_latency() const noexcept;
     [[nodiscard]] bool rebalances() const noexcept;
     void take_backends();
+    void have_no_backends() noexcept;
     [[nodiscard]] bool may_choose(const Backend* chosen) const noexcept;
     template <class Predicate>
     [[nodiscard]] std::optional<Choice> pick_from(Tier& tier, Predicate may_be_used,
@@ -133,7 +130,6 @@ private:
     TimePoint next_look_at_peers_;
     TimePoint next_look_at_latency_;
     TimePoint next_rebalance_;
-    bool leaves_ = false;
     bool removed_ = false;
     bool up_to_date_ = true;  // false: an update() has failed
     std::size_t frontends_ = 0;

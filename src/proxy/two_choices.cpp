@@ -6,7 +6,7 @@
 
 namespace eplb {
 
-void TwoChoices::prepare(std::span<Backend* const> backends) noexcept {
+void TwoChoices::prepare(std::span<Backend* const> backends) {
     ends_.clear();
     ends_.reserve(backends.size());
 }

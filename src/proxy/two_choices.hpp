@@ -12,7 +12,7 @@ class TwoChoices : public Balancer {
 public:
     explicit TwoChoices(std::uint64_t seed) noexcept : state_{seed} {}
 
-    void prepare(std::span<Backend* const> backends) noexcept override;
+    void prepare(std::span<Backend* const> backends) override;
     [[nodiscard]] Backend* pick(const Candidates& candidates, const Address& client,
                                 TimePoint now) noexcept override;
 

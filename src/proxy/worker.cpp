@@ -23,7 +23,6 @@ constexpr int settled_per_turn = 32;
 
 // A socket and a connect(2) each, as an accept(2) has behind it.
 constexpr int called_per_turn = Acceptor::budget_per_turn;
-constexpr int started_per_turn = Acceptor::budget_per_turn;
 
 // A look costs next to nothing; a reset two close(2), and a line in the log in the next turn.
 constexpr int charges_of_errands = 1024;
@@ -108,13 +107,32 @@ void Worker::learn_frontends(const Generation& generation) {
     }
 }
 
-void Worker::switch_over(const Generation& generation) {
-    // Who is accepted while one is closed may make us pause the others: none of them moves yet.
+// Counts the listeners that are being closed. One that is destroyed meanwhile is waited for in vain:
+// so is the worker, then.
+class Worker::Closing {
+public:
+    explicit Closing(std::function<void()> on_closed) : on_closed_{std::move(on_closed)} {}
+    void close(const std::vector<Listener*>& listeners, const std::shared_ptr<Closing>& self) {
+        left_ = listeners.size() + 1;
+        for (Listener* const listener : listeners) listener->close([self] { self->count(); });
+        count();
+    }
+
+private:
+    void count() const {
+        if (--left_ == 0) on_closed_();
+    }
+    mutable std::size_t left_ = 0;
+    std::function<void()> on_closed_;
+};
+
+void Worker::switch_over(const Generation& generation, std::function<void()> on_done) {
+    std::vector<Listener*> gone;
     std::vector<std::pair<Listener*, const FrontendSpec*>> cut_off;
     for (const auto& listener : listeners_) {
         const FrontendSpec* const spec = generation.frontend_of(listener->id());
         if (spec == nullptr) {
-            close(*listener);
+            gone.push_back(listener.get());
             continue;
         }
         const auto troubles = spec->as_before
@@ -123,10 +141,18 @@ void Worker::switch_over(const Generation& generation) {
         for (const std::string& trouble : troubles) shared_.on_listener_trouble(trouble);
         if (listener->is_cut_off()) cut_off.emplace_back(listener.get(), spec);
     }
-    std::erase_if(listeners_, [&](const std::unique_ptr<Listener>& listener) {
-        return generation.frontend_of(listener->id()) == nullptr || listener->is_of_no_use();
-    });
     for (const auto& [listener, spec] : cut_off) reopen(*listener, *spec);
+    close(gone, [this, on_done = std::move(on_done)] {
+        std::erase_if(listeners_, [](const std::unique_ptr<Listener>& listener) {
+            return listener->closed() || listener->is_of_no_use();
+        });
+        on_done();
+    });
+}
+
+void Worker::close(const std::vector<Listener*>& listeners, std::function<void()> on_closed) {
+    const auto closing = std::make_shared<Closing>(std::move(on_closed));
+    closing->close(listeners, closing);
 }
 
 // The old one stays for those who wait in its queue.
@@ -156,19 +182,11 @@ void Worker::add_listener(const FrontendSpec& frontend, Fd socket) {
 
 void Worker::forget_all_but(const Generation& generation) noexcept {
     for (const auto& service : services_) {
-        if (!generation.has_service(service->id())) service->leave();
+        if (!generation.has_service(service->id())) service->remove();
     }
     for (const auto& frontend : frontends_)
         frontend->removed = !generation.has_frontend(frontend->id);
-    if (!starter_.busy()) remove_services();
     forget_unused();
-}
-
-// Those that leave. Not before all have begun whom a listener of theirs had in its backlog.
-void Worker::remove_services() noexcept {
-    for (const auto& service : services_) {
-        if (service->leaves()) service->remove();
-    }
 }
 
 void Worker::forget_unused() noexcept {
@@ -202,26 +220,10 @@ void Worker::part() noexcept {
     listeners_.clear();
 }
 
-void Worker::close_listeners() {
-    for (const auto& listener : listeners_) close(*listener);
-}
-
-// All that wait in the backlog are accepted now, or the kernel would reset them; but the first step
-// of each is a connect(2), and there may be thousands.
-void Worker::close(Listener& listener) {
-    starter_.defer(true);
-    listener.close();
-    starter_.defer(false);
-}
-
-Next Worker::Starter::run() {
-    for (int count = 0; !fresh_.empty(); ++count) {
-        if (count == started_per_turn) return Next::again;
-        worker_.reactor_.dispatch(fresh_.front());
-    }
-    worker_.remove_services();
-    worker_.forget_unused();
-    return Next::wait;
+void Worker::close_listeners(std::function<void()> on_closed) {
+    std::vector<Listener*> all;
+    for (const auto& listener : listeners_) all.push_back(listener.get());
+    close(all, std::move(on_closed));
 }
 
 void Worker::reset_sessions() noexcept { errands_.reset_all(EndReason::drain); }
@@ -332,6 +334,7 @@ Next Worker::Ears::run() noexcept {
     if (wanted(Wish::room)) worker_.on_room();
     if (wanted(Wish::backend_room)) worker_.on_backend_room();
     if (wanted(Wish::look_at_sessions)) worker_.shared_.on_sessions_gone();
+    if (wanted(Wish::look_at_answers)) worker_.shared_.on_answers();
     return Next::wait;
 }
 
@@ -499,7 +502,7 @@ void Worker::start_session(Frontend& frontend, Fd client, const Address& peer,
     RelayContexts::add_session(session->relay_context());
     add_young(*session);
     // Now, not in the next turn: the backend is dialled before another client is accepted.
-    if (!starter_.takes(*session)) reactor_.dispatch(*session);
+    reactor_.dispatch(*session);
 }
 
 void Worker::lack_memory_for(const Frontend& frontend, Fd client, const Address& peer,

@@ -50,6 +50,8 @@ public:
         std::function<void()> on_session_gone;
         /// The answer to Wish::look_at_sessions, on the called worker's thread.
         std::function<void()> on_sessions_gone;
+        /// The answer to Wish::look_at_answers: those of workers to a rollout.
+        std::function<void()> on_answers;
         /// Clients could not connect to a backend, as many in a row as its service allows; or one
         /// could, after others had not. On the calling worker's thread.
         std::function<void(const Backend&)> on_backend_failing;
@@ -75,8 +77,9 @@ public:
     /// Knows what is in `generation`, besides what it knew; services that stay go on by it.
     void learn(const Generation& generation);
     /// Its listening sockets serve the frontends that they have in `generation`, which every worker
-    /// has learnt; the backlogs of those that are not in it are accepted, and they are closed.
-    void switch_over(const Generation& generation);
+    /// has learnt; the backlogs of those that are not in it are accepted, and they are closed. Calls
+    /// `on_done` when that is over, unless it throws: within this call, if few clients wait.
+    void switch_over(const Generation& generation, std::function<void()> on_done);
     /// Accepts from `socket`, which listens on the address of a frontend of the generation. Throws
     /// std::system_error.
     void add_listener(const FrontendSpec& frontend, Fd socket);
@@ -84,8 +87,9 @@ public:
     /// worker accepts for it, nor may a socket that one accepted be on its way.
     void forget_all_but(const Generation& generation) noexcept;
 
-    /// Accepts what waits in the backlogs, and closes the listening sockets.
-    void close_listeners();
+    /// Accepts what waits in the backlogs, a few a turn, and closes the listening sockets; then calls
+    /// `on_closed`, maybe within this call.
+    void close_listeners(std::function<void()> on_closed);
     /// Ends every session that there is with a reset: some at once, the others in the turns to come.
     void reset_sessions() noexcept;
     /// Does what `orders` say with the sessions that there are, as reset_sessions(). What is ordered
@@ -108,11 +112,12 @@ public:
     void post(std::function<void(Worker&)> fn);
     /// What it may be called for.
     enum class Wish : std::uint8_t {
-        room = 1,              ///< on_room()
-        backend_room = 2,      ///< on_backend_room()
-        trim_pipes = 4,        ///< trim_pipes()
-        reset_sessions = 8,    ///< reset_sessions()
-        look_at_sessions = 16  ///< Shared::on_sessions_gone
+        room = 1,               ///< on_room()
+        backend_room = 2,       ///< on_backend_room()
+        trim_pipes = 4,         ///< trim_pipes()
+        reset_sessions = 8,     ///< reset_sessions()
+        look_at_sessions = 16,  ///< Shared::on_sessions_gone
+        look_at_answers = 32    ///< Shared::on_answers
     };
     /// Has it do so, never within this call, at the latest in the next turn. Allocates nothing; however often it is called before it
     /// gets there, it does it once. The worker is not gone.
@@ -160,7 +165,8 @@ private:
     void start_session(Frontend& frontend, Fd client, const Address& peer,
                        Admission verdict) noexcept;
     void count_out() noexcept;
-    void close(Listener& listener);
+    class Closing;
+    void close(const std::vector<Listener*>& listeners, std::function<void()> on_closed);
     void add_young(Session& session) noexcept;
     void on_accept_shortage(Listener& listener, int error);
     void pause_listeners() noexcept;
@@ -169,7 +175,6 @@ private:
     [[nodiscard]] Service* find_service(std::uint32_t id) noexcept;
     [[nodiscard]] Frontend* find_frontend(std::uint32_t id) noexcept;
     void forget_unused() noexcept;
-    void remove_services() noexcept;
     void learn_services(const Generation& generation);
     void unlink(Session& session) noexcept;
     void learn_frontends(const Generation& generation);
@@ -221,29 +226,6 @@ private:
         Duration interval_{0};
         std::uint8_t round_ = 1;
         bool in_round_ = false;
-    };
-
-    // Has sessions begin that were accepted all at once.
-    class Starter final : public Task {
-    public:
-        explicit Starter(Worker& worker) noexcept : worker_{worker} {}
-        void defer(bool from_now_on) noexcept { defers_ = from_now_on; }
-        /// Whether somebody has not begun yet.
-        [[nodiscard]] bool busy() const noexcept { return !fresh_.empty(); }
-        /// Whether it will have it begin.
-        [[nodiscard]] bool takes(Session& session) noexcept {
-            if (!defers_) return false;
-            fresh_.push_back(session);
-            worker_.reactor_.schedule(*this);
-            return true;
-        }
-        Next run() override;
-
-    private:
-        Worker& worker_;
-        IntrusiveList<Task>
-            fresh_;  // where a session is until it has begun, and so never twice ready
-        bool defers_ = false;
     };
 
     // Has those try again who wait for a backend and are called: a few of them a turn, each of whom
@@ -325,7 +307,6 @@ private:
     IntrusiveList<Session> settled_;
     IntrusiveList<Session> starved_;  // waits for descriptors or memory
     Ears ears_{*this};
-    Starter starter_{*this};
     Usher usher_{*this};
     Errands errands_{*this};
     AttemptBudget attempts_{reactor_};

@@ -6,6 +6,7 @@
 #include "eplb/timer.hpp"
 #include "eplb/watch.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <fmt/format.h>
 #include <utility>
@@ -62,16 +63,15 @@ public:
         if (watch_.readable()) reactor_.schedule(*this);
     }
 
-    void close() {
-        const auto self = shared_from_this();
-        if (!listener_.valid() || closing_) return;  // a handler of those accepted below
-        closing_ = true;
-        const Closing until_over{closing_};
+    void close(std::function<void()> on_closed) {
+        if (!listener_.valid()) {
+            if (on_closed) on_closed();
+            return;
+        }
+        on_closed_ = std::move(on_closed);
+        if (std::exchange(closing_, true)) return;  // a handler of those accepted below
         watch_.assume_readable();  // the edge of the latest clients may not have reached us yet
-        static constexpr int most =
-            4096;  // clients that come while we accept do not keep us for ever
-        static_cast<void>(accept_some(most));
-        shut();
+        reactor_.dispatch(*this);
     }
 
     // Nobody is accepted any more, whoever is waiting.
@@ -84,16 +84,25 @@ public:
 
     Next run() override {
         const auto self = shared_from_this();
+        if (closing_) return go_on_closing();
         if (retry_.armed()) return Next::wait;  // an edge does not mean that descriptors came free
         return accept_some(budget_per_turn);
     }
 
 private:
-    // Should a handler throw, it may be closed again.
-    struct Closing {
-        bool& flag;
-        ~Closing() { flag = false; }
-    };
+    static constexpr int most_while_closing = 4096;
+
+    Next go_on_closing() {
+        const int budget = std::min(budget_per_turn, most_while_closing - accepted_while_closing_);
+        accepted_while_closing_ += budget;
+        const bool more = accept_some(budget) == Next::again;
+        if (more && accepted_while_closing_ < most_while_closing) return Next::again;
+        if (!listener_.valid())
+            return Next::wait;  // a handler destroyed it, or closed it before us
+        shut();
+        if (const auto on_closed = std::exchange(on_closed_, {})) on_closed();
+        return Next::wait;
+    }
 
     Next accept_some(int budget) {
         for (; budget > 0; --budget) {
@@ -135,6 +144,8 @@ private:
     Places places_;
     bool paused_ = false;
     bool closing_ = false;
+    int accepted_while_closing_ = 0;  // or tried to
+    std::function<void()> on_closed_;
 };
 
 Acceptor::Acceptor(Reactor& reactor, Fd listener, Handler on_accept, ShortageHandler on_shortage,
@@ -147,7 +158,7 @@ void Acceptor::pause() noexcept { impl_->pause(); }
 void Acceptor::resume() noexcept { impl_->resume(); }
 bool Acceptor::paused() const noexcept { return impl_->paused(); }
 bool Acceptor::short_of_resources() const noexcept { return impl_->short_of_resources(); }
-void Acceptor::close() { impl_->close(); }
+void Acceptor::close(std::function<void()> on_closed) { impl_->close(std::move(on_closed)); }
 const Fd& Acceptor::listener() const noexcept { return impl_->listener(); }
 
 }  // namespace eplb

@@ -1,6 +1,9 @@
 #include "sim/crew.hpp"
 
 #include "eplb/reactor.hpp"
+#include "sim/memory.hpp"
+
+#include <new>
 
 namespace sim {
 
@@ -10,9 +13,16 @@ Crew::Member::Member(Crew& crew, eplb::Reactor& reactor) : crew_{crew}, reactor_
 
 Crew::Member::~Member() { std::erase(crew_.members_, this); }
 
-bool Crew::Member::turn() {
+// Another one may be in the middle of a system call, which is no place for an exception.
+bool Crew::Member::turn() noexcept {
+    const BalancersTurn at_stake;
     turning_ = true;
-    const bool any = reactor_.run_once(eplb::Duration{0});
+    bool any = true;
+    try {
+        any = reactor_.run_once(eplb::Duration{0});
+    } catch (const std::bad_alloc&) {
+        crew_.lacked_memory_ = true;
+    }
     turning_ = false;
     return any;
 }

@@ -26,7 +26,7 @@ public:
         Member& operator=(const Member&) = delete;
 
         /// Whether anything ran. Not while it turns already.
-        bool turn();
+        bool turn() noexcept;
         [[nodiscard]] bool turning() const noexcept { return turning_; }
         [[nodiscard]] eplb::Reactor& reactor() const noexcept { return reactor_; }
 
@@ -40,9 +40,12 @@ public:
     [[nodiscard]] const std::vector<Member*>& members() const noexcept { return members_; }
     /// Up to so many turns of members that chance chooses, of those that are not in the middle of one.
     void turn_some(Random& random, std::size_t most);
+    /// A want of memory left the turn of one of them.
+    [[nodiscard]] bool lacked_memory() const noexcept { return lacked_memory_; }
 
 private:
     std::vector<Member*> members_;
+    bool lacked_memory_ = false;
 };
 
 }  // namespace sim

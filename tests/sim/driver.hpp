@@ -68,8 +68,8 @@ private:
 
     void turn() {
         try {
-            const BalancersTurn at_stake;
             if (kernel_.crew().empty()) {
+                const BalancersTurn at_stake;
                 reactor_.run_once(eplb::Duration{-1});
             } else {
                 turn_one_of_several();
@@ -78,6 +78,8 @@ private:
             failure_ = "a want of memory was nobody's business";
             return;
         }
+        if (kernel_.crew().lacked_memory())
+            failure_ = "a worker's want of memory was nobody's business";
         if (!kernel_.violations().empty()) {
             failure_ = kernel_.violations().front();
         } else if (kernel_.idle_calls() > most_idle_calls) {
@@ -104,9 +106,13 @@ private:
         if (candidates.empty()) return sleep();
         const std::size_t chosen =
             candidates[static_cast<std::size_t>(random_.below(candidates.size()))];
-        const bool any = chosen < members.size() ? members[chosen]->turn()
-                                                 : reactor_.run_once(eplb::Duration{0});
+        const bool any = chosen < members.size() ? members[chosen]->turn() : turn_own();
         if (!any && idle_.size() == members.size() + 1) idle_[chosen] = true;
+    }
+
+    bool turn_own() {
+        const BalancersTurn at_stake;
+        return reactor_.run_once(eplb::Duration{0});
     }
 
     void sleep() {

@@ -133,7 +133,7 @@ MUTATIONS = [
     (
         "a worker switches its listeners over before all have learnt for whom", "src/proxy/rollout.cpp", WORKERS,
         [("    case Step::learn: return worker.learn(plan.generation);\n",
-          "    case Step::learn: worker.learn(plan.generation); return worker.switch_over(plan.generation);\n")],
+          "    case Step::learn: worker.learn(plan.generation); return worker.switch_over(plan.generation, [] {});\n")],
     ),
     (
         "a service is removed while other workers still accept for it", "src/proxy/worker.cpp", WORKERS,

@@ -365,3 +365,26 @@ TEST_CASE("proxy: a client for whose failed attempt there is no memory is reset,
     CHECK(lucky.received() == 30'000);
     CHECK(rig.check_rest() == "");
 }
+
+TEST_CASE("proxy: going over to another configuration comes to its end, though memory was scarce",
+          "[sim][proxy]") {
+    const auto seed = static_cast<std::uint64_t>(GENERATE(range(1, 150)));
+    CAPTURE(seed);
+    ProxyRig rig;
+    rig.config.workers = 3;
+    rig.add_backend(accepts, answers);
+    rig.open();
+    eplb::Config changed = rig.proxy->config();
+    changed.services[0].name = "another name";
+    changed.services[0].listen = {eplb::Address::parse("127.0.0.1:5556")};
+    bool applied = false;
+    rig.proxy->apply(changed, [&] { applied = true; });
+    {
+        const sim::ScarceMemory scarce{2, seed};
+        const bool survived = rig.driver.run_for(1s);
+        INFO(rig.driver.failure());
+        REQUIRE(survived);
+    }
+    CHECK(rig.driver.run_until([&] { return applied; }));
+    CHECK(rig.driver.failure().empty());
+}

@@ -754,6 +754,65 @@ TEST_CASE("acceptor: a handler may close it, and those who wait are accepted bef
     CHECK(f.accepted.size() == 20);
 }
 
+TEST_CASE("acceptor: those who wait when it closes are accepted a few a turn",
+          "[reactor][acceptor]") {
+    Fixture f;
+    const int waiting = 3 * Acceptor::budget_per_turn;
+    f.connect(waiting);
+    int closed = 0;
+    f.acceptor.close([&] { ++closed; });
+    for (int turns = 1; turns <= 3; ++turns) {
+        CHECK(f.accepted.size() == static_cast<std::size_t>(turns * Acceptor::budget_per_turn));
+        CHECK(f.acceptor.listener().valid());
+        CHECK(closed == 0);
+        CHECK(f.turn());
+    }
+    CHECK(closed == 1);
+    CHECK_FALSE(f.acceptor.listener().valid());
+    CHECK_FALSE(f.turn());
+    f.acceptor.close([&] { ++closed; });  // it is
+    CHECK(closed == 2);
+    CHECK(f.accepted.size() == static_cast<std::size_t>(waiting));
+}
+
+TEST_CASE("acceptor: nobody who keeps coming keeps it from closing", "[reactor][acceptor]") {
+    Fixture f;
+    bool closed = false;
+    f.connect(1);
+    f.on_accept = [&] { f.connect(1); };  // one is always there
+    f.acceptor.close([&] { closed = true; });
+    for (int turns = 0; turns < 100 && !closed; ++turns) f.turn();
+    CHECK(closed);
+    CHECK(f.accepted.size() == 4096);
+    f.on_accept = {};
+}
+
+TEST_CASE("acceptor: one whose handler throws while it closes goes on with that in the next turn",
+          "[reactor][acceptor]") {
+    Fixture f;
+    bool closed = false;
+    f.connect(3);
+    f.on_accept = [&] {
+        if (f.accepted.size() == 1) throw std::runtime_error{"the first one"};
+    };
+    CHECK_THROWS_WITH(f.acceptor.close([&] { closed = true; }), "the first one");
+    CHECK_FALSE(closed);
+    CHECK(f.turn());
+    CHECK(closed);
+    CHECK(f.accepted.size() == 3);
+    CHECK_FALSE(f.acceptor.listener().valid());
+}
+
+TEST_CASE("acceptor: who is told that it is closed may destroy it", "[reactor][acceptor]") {
+    ManualClock clock;
+    Reactor reactor{clock};
+    std::optional<Acceptor> acceptor;
+    acceptor.emplace(reactor, listen_on(Address::parse("127.0.0.1:0")), [&](Fd, const Address&) {});
+    acceptor->close([&] { acceptor.reset(); });
+    CHECK_FALSE(acceptor.has_value());
+    CHECK_FALSE(reactor.run_once(Duration{0}));
+}
+
 TEST_CASE("acceptor: who is told of a shortage may destroy it", "[reactor][acceptor]") {
     ManualClock clock;
     Reactor reactor{clock};

@@ -412,7 +412,7 @@ TEST_CASE("proxy: a balancer that names somebody who is no candidate has named n
     class Stubborn final : public Balancer {
     public:
         Stubborn(Backend*& wish, int& picks) : wish_{wish}, picks_{picks} {}
-        void prepare(std::span<Backend* const> backends) noexcept override {
+        void prepare(std::span<Backend* const> backends) override {
             if (!backends.empty()) wish_ = backends.front();
         }
         Backend* pick(const eplb::Candidates& candidates, const eplb::Address&,
