@@ -1,14 +1,18 @@
 #include "eplb/client_hello.hpp"
 
 #include "support/catch.hpp"
+#include "test_data.hpp"
 
 #include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <filesystem>
 #include <fmt/format.h>
+#include <fstream>
 #include <iterator>
+#include <map>
 #include <random>
 #include <set>
 #include <span>
@@ -118,6 +122,17 @@ std::string in_records(const std::string& message, const std::vector<std::size_t
     return stream + record(message.substr(from));
 }
 
+std::string message_in(std::string_view stream) {
+    std::string message;
+    while (!stream.empty()) {
+        const std::size_t size = static_cast<unsigned char>(stream[3]) * std::size_t{256} +
+                                 static_cast<unsigned char>(stream[4]);
+        message += stream.substr(5, size);
+        stream.remove_prefix(5 + size);
+    }
+    return message;
+}
+
 std::string long_hello(std::size_t message_bytes) {
     const std::string front = sni("a.example");
     const std::size_t others = message_of(Parts{.extensions = counted(front, 2)}.body()).size();
@@ -140,6 +155,12 @@ std::string browser_message() {
 }
 
 // --- what is said of it
+
+struct Offer {
+    std::string name;
+    std::vector<std::string> alpn;
+    bool operator==(const Offer&) const = default;
+};
 
 std::vector<std::string> names(const AlpnList& list) {
     std::vector<std::string> all;
@@ -211,6 +232,17 @@ bool is_refused_for_good(const std::string& stream, Problem problem) {
         }
     }
     return true;
+}
+
+std::map<std::string, std::string> recorded() {
+    std::map<std::string, std::string> files;
+    for (const auto& entry :
+         std::filesystem::directory_iterator{eplb::test::data / "client_hello"}) {
+        if (entry.path().extension() != ".bin") continue;
+        std::ifstream in{entry.path(), std::ios::binary};
+        files[entry.path().stem().string()] = {std::istreambuf_iterator<char>{in}, {}};
+    }
+    return files;
 }
 
 }  // namespace
@@ -675,4 +707,64 @@ TEST_CASE("client hello: every problem has a text of its own, for an operator",
     CHECK(texts.size() == static_cast<std::size_t>(last) + 1);
     CHECK(texts.count("unknown") == 0);
     CHECK(to_string(static_cast<Problem>(last + 1)) == "unknown");
+}
+
+// --- what clients sent
+
+TEST_CASE("client hello: those of real clients say what the clients were told to",
+          "[protocol][client_hello]") {
+    const std::map<std::string, Offer> expected{
+        {"chromium", {"chromium.example", {"h2", "http/1.1"}}},
+        {"curl-address", {"", {"h2", "http/1.1"}}},
+        {"curl-http1.1", {"curl.example", {"http/1.1"}}},
+        {"curl-http2", {"curl.example", {"h2", "http/1.1"}}},
+        {"gnutls", {"gnutls.example", {"h2"}}},
+        {"go", {"go.example", {"h2"}}},
+        {"node", {"node.example", {"http/1.1"}}},
+        {"openssl-default", {"www.example.com", {"h2", "http/1.1"}}},
+        {"openssl-idna", {"xn--bcher-kva.example", {}}},
+        {"openssl-ipv4", {"192.0.2.7", {}}},
+        {"openssl-no-sni", {"", {}}},
+        {"openssl-postgresql", {"db.example.com", {"postgresql"}}},
+        {"openssl-tls1.0", {"old.example", {}}},
+        {"openssl-tls1.2", {"www.example.com", {}}},
+        {"openssl-tls1.3", {"www.example.com", {}}},
+        {"openssl-upper-case-dot", {"www.example.com", {}}},
+        {"python", {"python.example", {"h2", "http/1.1"}}},
+    };
+    std::map<std::string, std::string> files = recorded();
+    for (const auto& [client, offer] : expected) {
+        CAPTURE(client);
+        REQUIRE(files.count(client) == 1);
+        const ClientHello said = complete(files[client]);
+        CHECK(said.server_name() == offer.name);
+        CHECK(names(said.alpn()) == offer.alpn);
+        CHECK(said.offers_ech() == (client == "chromium"));
+        CHECK(said.server_name_is_address() == (client == "openssl-ipv4"));
+        const bool old = client == "openssl-tls1.0";
+        CHECK(said.max_version() == (old ? 0x0301 : client == "openssl-tls1.2" ? 0x0303 : 0x0304));
+    }
+    // In two records, with more protocols than there is room for.
+    const ClientHello pieces = complete(files["openssl-many-records"]);
+    CHECK(pieces.server_name() == "pieces.example");
+    CHECK(pieces.alpn().cut());
+    CHECK(names(pieces.alpn()).size() == 21);
+    CHECK(*pieces.alpn().begin() == "protocol-00");
+    CHECK(files.size() == expected.size() + 1);
+}
+
+TEST_CASE("client hello: those of real clients may be cut, and come in any records",
+          "[protocol][client_hello]") {
+    for (const auto& [client, stream] : recorded()) {
+        CAPTURE(client);
+        CHECK(waits_for_the_rest(stream));
+        const ClientHelloResult whole = parse(stream);
+        CHECK(whole.hello_bytes == stream.size());
+        const std::string message = message_in(stream);
+        std::size_t different = 0;
+        for (std::size_t cut = 1; cut < message.size(); ++cut) {
+            different += parse(in_records(message, {cut})).hello != whole.hello ? 1 : 0;
+        }
+        CHECK(different == 0);
+    }
 }
