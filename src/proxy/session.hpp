@@ -22,7 +22,7 @@ namespace eplb {
 class Session;
 
 /// What a session needs of the proxy that it is part of.
-class SessionHost {
+class SessionHost : public WaitingRoom::Host {
 public:
     [[nodiscard]] virtual Reactor& reactor() noexcept = 0;
     /// It has to wait for a resource that this machine is short of, and is to be woken when some
@@ -77,7 +77,7 @@ protected:
 /// No byte of the client is read before a backend answered, so trying another one loses nothing.
 /// The client's FIN is not looked at until then either: whoever sends a request and closes still
 /// wants the answer. Belongs to its host, which destroys it when it retires.
-class Session final : public Task, public ListHook<Session> {
+class Session final : public Task, public ListHook<Session>, public WaitingRoom::Guest {
 public:
     /// `host` and `frontend` outlive the session, which begins in its first run(). `verdict` is its
     /// service's; whoever was not admitted is reset.

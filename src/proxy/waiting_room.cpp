@@ -22,11 +22,11 @@ bool WaitingRoom::is_first(const Waiter& waiter) const noexcept {
     return !waiters_.empty() && &waiters_.front() == &waiter;
 }
 
-Session* WaitingRoom::first_of(const SessionHost& host, std::size_t count) const noexcept {
+WaitingRoom::Guest* WaitingRoom::first_of(const Host& host, std::size_t count) const noexcept {
     const std::lock_guard lock{mutex_};
     Waiter* waiter = waiters_.empty() ? nullptr : &waiters_.front();
     for (; waiter != nullptr && count > 0; waiter = waiters_.next(*waiter), --count) {
-        if (waiter->host_ == &host) return waiter->session_;
+        if (waiter->host_ == &host) return waiter->guest_;
     }
     return nullptr;
 }

@@ -8,9 +8,6 @@
 
 namespace eplb {
 
-class Session;
-class SessionHost;
-
 /// The sessions of a service that wait for a backend with room, in the order in which they came.
 /// All workers of the service share it; any thread may call anything.
 ///
@@ -20,15 +17,27 @@ class SessionHost;
 /// left; the latter, because who left may have been called in vain.
 class WaitingRoom {
 public:
+    /// What a session is to the room.
+    class Guest {
+    protected:
+        Guest() noexcept = default;
+        ~Guest() = default;
+    };
+    /// What a worker is to it: all of its guests are on one thread.
+    class Host {
+    protected:
+        Host() noexcept = default;
+        ~Host() = default;
+    };
     /// A session that waits, or is going to. Has left before it is destroyed.
     class Waiter final : public ListHook<Waiter> {
     public:
-        Waiter(SessionHost& host, Session& session) noexcept : host_{&host}, session_{&session} {}
+        Waiter(Host& host, Guest& guest) noexcept : host_{&host}, guest_{&guest} {}
 
     private:
         friend class WaitingRoom;
-        SessionHost* host_;
-        Session* session_;
+        Host* host_;
+        Guest* guest_;
     };
     /// More of the first ones than these are never looked at in one go.
     static constexpr std::size_t most_called = 64;
@@ -38,14 +47,14 @@ public:
     /// Nothing happens if it does not wait.
     void leave(Waiter& waiter) noexcept;
     [[nodiscard]] bool is_first(const Waiter& waiter) const noexcept;
-    /// The first session of `host` among the first `count`, or nullptr. On its host's thread.
-    [[nodiscard]] Session* first_of(const SessionHost& host, std::size_t count) const noexcept;
+    /// The first guest of `host` among the first `count`, or nullptr. On its host's thread.
+    [[nodiscard]] Guest* first_of(const Host& host, std::size_t count) const noexcept;
     /// Calls `tell` for the host of each of the first `count`, but not twice in a row for the same.
     /// It must not call anything here.
     template <class Tell>
     void tell_hosts(std::size_t count, Tell tell) const noexcept {
         const std::lock_guard lock{mutex_};
-        const SessionHost* told = nullptr;
+        const Host* told = nullptr;
         Waiter* waiter = waiters_.empty() ? nullptr : &waiters_.front();
         for (; waiter != nullptr && count > 0; waiter = waiters_.next(*waiter), --count) {
             if (waiter->host_ != told) tell(*waiter->host_);

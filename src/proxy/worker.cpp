@@ -642,7 +642,7 @@ bool Worker::may_try_at_once(const Service& service) noexcept {
 void Worker::call_first(Service& service) noexcept {
     const WaitingRoom& room = *service.spec().waiting_room;
     if (room.empty() || parted_) return;
-    room.tell_hosts(service.free_places(), [&](SessionHost& host) {
+    room.tell_hosts(service.free_places(), [&](WaitingRoom::Host& host) {
         if (&host == this) {
             usher_.call(service);
         } else {
@@ -665,11 +665,12 @@ Next Worker::Usher::run() noexcept {
     for (int count = 0; !calling_.empty(); ++count) {
         if (count == called_per_turn) return Next::again;
         Service& service = calling_.pop_front();
-        Session* const session =
+        WaitingRoom::Guest* const guest =
             service.spec().waiting_room->first_of(worker_, service.free_places());
-        if (session == nullptr) continue;
-        session->wake();
-        worker_.reactor_.dispatch(*session);
+        if (guest == nullptr) continue;
+        auto& session = static_cast<Session&>(*guest);  // all guests are sessions
+        session.wake();
+        worker_.reactor_.dispatch(session);
     }
     return Next::wait;
 }

@@ -8,20 +8,20 @@
 #include <thread>
 #include <vector>
 
-using eplb::Session;
-using eplb::SessionHost;
 using eplb::WaitingRoom;
 
 namespace {
 
-// Nobody looks into them here.
-SessionHost& host() {
-    static std::byte place{};
-    return reinterpret_cast<SessionHost&>(place);
+class Guest final : public WaitingRoom::Guest {};
+class Host final : public WaitingRoom::Host {};
+
+Host& host() {
+    static Host host;
+    return host;
 }
-Session& session(std::size_t number) {
-    static std::array<std::byte, 64> places{};
-    return reinterpret_cast<Session&>(places[number]);
+Guest& session(std::size_t number) {
+    static std::array<Guest, 64> guests;
+    return guests[number];
 }
 
 }  // namespace
@@ -40,7 +40,7 @@ TEST_CASE("waiting room: in the order in which they came", "[proxy][waiting_room
     CHECK(room.is_first(a));
     CHECK(room.first_of(host(), 1) == &session(0));
     std::size_t told = 0;
-    room.tell_hosts(3, [&](SessionHost& called) { told += &called == &host() ? 1U : 100U; });
+    room.tell_hosts(3, [&](WaitingRoom::Host& called) { told += &called == &host() ? 1U : 100U; });
     CHECK(told == 1);  // all three are of the same one
     room.leave(b);
     CHECK(room.is_first(a));
