@@ -92,8 +92,8 @@ KeyTable<LogValues> make_log_keys() {
     };
 }
 
-KeyTable<DnsValues> make_dns_keys() {
-    using V = DnsValues;
+KeyTable<DnsOptions> make_dns_keys() {
+    using V = DnsOptions;
     return {
         key<V>(
             "servers", name_servers_codec(), [](auto& v) -> auto& { return v.servers; }, "",
@@ -492,8 +492,8 @@ const KeyTable<LogValues>& log_keys() {
     return table;
 }
 
-const KeyTable<DnsValues>& dns_keys() {
-    static const KeyTable<DnsValues> table = make_dns_keys();
+const KeyTable<DnsOptions>& dns_keys() {
+    static const KeyTable<DnsOptions> table = make_dns_keys();
     return table;
 }
 

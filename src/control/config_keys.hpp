@@ -37,7 +37,7 @@ using KeyTable = std::vector<Key<Values>>;
 /// In the order in which they are documented and dumped.
 [[nodiscard]] const KeyTable<ProcessValues>& process_keys();
 [[nodiscard]] const KeyTable<LogValues>& log_keys();
-[[nodiscard]] const KeyTable<DnsValues>& dns_keys();
+[[nodiscard]] const KeyTable<DnsOptions>& dns_keys();
 /// Those that stand in [defaults] too, for all services.
 [[nodiscard]] const KeyTable<ServiceValues>& service_keys();
 /// What only a [[service]] has: its name and its listeners.

@@ -427,7 +427,7 @@ void Names::log_failure(const std::string& key, const Entry& entry,
          fmt::format("name {}: {}{}", key, problem, had_one ? "; its last addresses stay" : ""));
 }
 
-std::unique_ptr<Names> make_names(Reactor& reactor, const DnsValues& values, SystemNames system,
+std::unique_ptr<Names> make_names(Reactor& reactor, const DnsOptions& values, SystemNames system,
                                   ProxyObserver& observer) {
     return std::make_unique<Names>(
         reactor, std::make_unique<Resolver>(reactor, values, std::move(system)),

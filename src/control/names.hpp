@@ -1,8 +1,8 @@
 #pragma once
 
+#include "control/dns_options.hpp"
 #include "control/name_judge.hpp"
 #include "control/name_source.hpp"
-#include "control/settings.hpp"
 #include "eplb/proxy.hpp"
 #include "eplb/task.hpp"
 #include "eplb/timer.hpp"
@@ -52,9 +52,9 @@ using NameAnswers = std::map<std::string, NameAnswer, std::less<>>;
 class Names final : private Task {
 public:
     struct Options {
-        Duration min_ttl = DnsValues{}.min_ttl;
-        Duration max_ttl = DnsValues{}.max_ttl;
-        Duration timeout = DnsValues{}.timeout;  ///< learn() is over then, whoever has answered
+        Duration min_ttl = DnsOptions{}.min_ttl;
+        Duration max_ttl = DnsOptions{}.max_ttl;
+        Duration timeout = DnsOptions{}.timeout;  ///< learn() is over then, whoever has answered
         double jitter = 0.1;  ///< the part of a wait that is added to it at random, at most
     };
     using Log = std::function<void(LogLevel level, std::string_view message)>;
@@ -163,7 +163,7 @@ private:
 struct SystemNames;
 
 /// Names that are asked for as `values` and `system` say. Throws std::runtime_error.
-[[nodiscard]] std::unique_ptr<Names> make_names(Reactor& reactor, const DnsValues& values,
+[[nodiscard]] std::unique_ptr<Names> make_names(Reactor& reactor, const DnsOptions& values,
                                                 SystemNames system, ProxyObserver& observer);
 
 }  // namespace eplb::control

@@ -375,7 +375,7 @@ SystemNames SystemNames::read() {
 /// any more; it goes at once, or when run() is over.
 class Resolver::Impl final : public Task {
 public:
-    Impl(Reactor& reactor, const DnsValues& values, SystemNames system)
+    Impl(Reactor& reactor, const DnsOptions& values, SystemNames system)
         : reactor_{reactor},
           timer_{reactor, *this},
           timeout_{values.timeout},
@@ -995,7 +995,7 @@ private:
     bool closing_ = false;
 };
 
-Resolver::Resolver(Reactor& reactor, const DnsValues& values, SystemNames system)
+Resolver::Resolver(Reactor& reactor, const DnsOptions& values, SystemNames system)
     : impl_{new Impl{reactor, values, std::move(system)}} {}
 
 Resolver::~Resolver() { impl_->close(); }

@@ -1,8 +1,8 @@
 #pragma once
 
+#include "control/dns_options.hpp"
 #include "control/hosts_file.hpp"
 #include "control/name_source.hpp"
-#include "control/settings.hpp"
 
 #include <cstddef>
 #include <memory>
@@ -34,7 +34,7 @@ struct SystemNames {
 /// Asks the DNS with c-ares, and looks into hosts(5), entirely on a reactor: its sockets are watched,
 /// its time limits are timers, files are read on a thread of their own, and nothing waits.
 ///
-///  * Which kinds of addresses are asked for is said by DnsValues::family. Of `both`, one that cannot be
+///  * Which kinds of addresses are asked for is said by DnsOptions::family. Of `both`, one that cannot be
 ///    asked for is told in NameAnswer::unanswered, beside the addresses of the other.
 ///  * An SRV question asks for the addresses of all hosts that the answer names; what the answer says of
 ///    those itself is not believed. Hosts that cannot be asked for are told likewise.
@@ -50,8 +50,8 @@ public:
 
     static constexpr std::size_t most_in_flight = 64;
 
-    /// DnsValues::servers, if there are any, take the place of `system`'s. Throws std::runtime_error.
-    Resolver(Reactor& reactor, const DnsValues& values, SystemNames system = SystemNames::read());
+    /// DnsOptions::servers, if there are any, take the place of `system`'s. Throws std::runtime_error.
+    Resolver(Reactor& reactor, const DnsOptions& values, SystemNames system = SystemNames::read());
     ~Resolver() override;
     Resolver(const Resolver&) = delete;
     Resolver& operator=(const Resolver&) = delete;

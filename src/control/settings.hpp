@@ -1,6 +1,7 @@
 #pragma once
 
 #include "control/diagnostics.hpp"
+#include "control/dns_options.hpp"
 #include "eplb/address.hpp"
 #include "eplb/config.hpp"
 #include "eplb/proxy.hpp"
@@ -44,33 +45,6 @@ struct LogValues {
     LogFormat format = LogFormat::text;
     std::string file = "-";  ///< "-": standard error
     SessionLog sessions = SessionLog::close;
-};
-
-/// Which addresses of a name count.
-enum class NameFamily : std::uint8_t {
-    automatic,  ///< IPv4, or if there is none, IPv6
-    both,
-    ipv4,
-    ipv6,
-};
-
-/// What becomes of a start when a name is not there.
-enum class MissingName : std::uint8_t { wait, fail };
-/// What becomes of the sessions of an address that a name's answer lacks.
-enum class OnAbsent : std::uint8_t {
-    keep,   ///< they live as long as their server does
-    drain,  ///< they have the service's drain_timeout
-    close,  ///< they end
-};
-
-struct DnsValues {
-    std::vector<Address> servers;  ///< none: those of the system
-    Duration min_ttl = std::chrono::seconds{1};
-    Duration max_ttl = std::chrono::minutes{5};
-    Duration timeout = std::chrono::seconds{5};
-    NameFamily family = NameFamily::automatic;
-    MissingName missing = MissingName::wait;
-    OnAbsent on_absent = OnAbsent::keep;
 };
 
 struct BackendValues {
@@ -125,7 +99,7 @@ struct Service : Section<ServiceValues> {
 struct Settings {
     Section<ProcessValues> process;
     Section<LogValues> log;
-    Section<DnsValues> dns;
+    Section<DnsOptions> dns;
     std::vector<Service> services;
 };
 

@@ -42,7 +42,7 @@ struct Rig {
 
     std::unique_ptr<Resolver> make(NameFamily family, Duration timeout,
                                    SystemNames system = SystemNames::read()) {
-        DnsValues values;
+        DnsOptions values;
         values.servers = {dns.address()};
         values.family = family;
         values.timeout = timeout;
@@ -204,7 +204,7 @@ TEST_CASE("resolver: a server that says nothing, or is not there, is told in tim
     CHECK(silent.dns.udp_questions >= 2);  // a lost datagram does no harm
 
     Reactor reactor;
-    DnsValues values;
+    DnsOptions values;
     {
         const DnsServer gone;
         values.servers = {gone.address()};
@@ -220,7 +220,7 @@ TEST_CASE("resolver: a server that says nothing, or is not there, is told in tim
 
 TEST_CASE("resolver: the next server is asked when the first is not there", "[control][resolver]") {
     Rig rig;
-    DnsValues values;
+    DnsOptions values;
     {
         const DnsServer gone;
         values.servers = {gone.address(), rig.dns.address()};
@@ -449,7 +449,7 @@ TEST_CASE("resolver: a server that fails is told as that, though another is sile
           "[control][resolver]") {
     Rig rig;
     DnsServer other;
-    DnsValues values;
+    DnsOptions values;
     {
         const DnsServer gone;
         values.servers = {gone.address(), rig.dns.address(), other.address()};
