@@ -1,3 +1,4 @@
+// reactor: listening sockets, and the clients that come by them.
 #pragma once
 
 #include "eplb/address.hpp"

@@ -1,3 +1,4 @@
+// base: addresses of sockets, as text and as the kernel has them.
 #pragma once
 
 #include "eplb/export.hpp"

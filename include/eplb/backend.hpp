@@ -1,3 +1,4 @@
+// balance: one that serves, and what is known of it.
 #pragma once
 
 #include "eplb/address.hpp"

@@ -1,3 +1,4 @@
+// balance: who serves the next client.
 #pragma once
 
 #include "eplb/address.hpp"

@@ -1,3 +1,4 @@
+// base: networks.
 #pragma once
 
 #include "eplb/address.hpp"

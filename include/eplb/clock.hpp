@@ -1,3 +1,4 @@
+// base: time, and where it comes from.
 #pragma once
 
 #include "eplb/export.hpp"

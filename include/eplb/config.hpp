@@ -1,3 +1,4 @@
+// proxy: what a proxy is to do.
 #pragma once
 
 #include "eplb/address.hpp"

@@ -1,3 +1,4 @@
+// reactor: connections to others.
 #pragma once
 
 #include "eplb/address.hpp"

@@ -1,3 +1,4 @@
+// base: numbers that one thread counts and others read.
 #pragma once
 
 #include <atomic>

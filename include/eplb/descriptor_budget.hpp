@@ -1,3 +1,4 @@
+// relay: how many descriptors sessions and pipes may have.
 #pragma once
 
 #include "eplb/export.hpp"

@@ -1,3 +1,4 @@
+// base: what libeplb exports.
 #pragma once
 
 /// On what the shared library exports; everything else in it is hidden.

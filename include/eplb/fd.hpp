@@ -1,3 +1,4 @@
+// base: who owns a descriptor.
 #pragma once
 
 #include "eplb/export.hpp"

@@ -1,3 +1,4 @@
+// relay: one direction between two sockets.
 #pragma once
 
 #include "eplb/export.hpp"

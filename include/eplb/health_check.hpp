@@ -1,3 +1,4 @@
+// health: how backends are checked.
 #pragma once
 
 #include "eplb/address.hpp"

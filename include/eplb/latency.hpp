@@ -1,3 +1,4 @@
+// balance: how long a backend takes.
 #pragma once
 
 #include "eplb/clock.hpp"

@@ -1,3 +1,4 @@
+// base: lists of what is somewhere else.
 #pragma once
 
 #include <cstddef>

@@ -1,3 +1,4 @@
+// relay: kernel pipes, and a pool of them.
 #pragma once
 
 #include "eplb/counter.hpp"

@@ -1,3 +1,4 @@
+// proxy: the whole balancer.
 #pragma once
 
 #include "eplb/backend.hpp"

@@ -1,3 +1,4 @@
+// protocol: the versions of PROXY headers.
 #pragma once
 
 #include <cstdint>

@@ -1,3 +1,4 @@
+// base: so many in such a time.
 #pragma once
 
 #include "eplb/clock.hpp"

@@ -1,3 +1,4 @@
+// reactor: the event loop.
 #pragma once
 
 #include "eplb/clock.hpp"

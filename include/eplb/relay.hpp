@@ -1,3 +1,4 @@
+// relay: both directions between two sockets.
 #pragma once
 
 #include "eplb/clock.hpp"

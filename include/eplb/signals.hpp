@@ -1,3 +1,4 @@
+// reactor: signals as events.
 #pragma once
 
 #include "eplb/export.hpp"

@@ -1,3 +1,4 @@
+// base: options of sockets.
 #pragma once
 
 #include "eplb/clock.hpp"

@@ -1,3 +1,4 @@
+// reactor: a connected socket that is read and written.
 #pragma once
 
 #include "eplb/export.hpp"

@@ -1,3 +1,4 @@
+// reactor: what the event loop runs.
 #pragma once
 
 #include "eplb/export.hpp"

@@ -1,3 +1,4 @@
+// reactor: tasks at a time.
 #pragma once
 
 #include "eplb/clock.hpp"

@@ -1,3 +1,4 @@
+// base: which eplb this is.
 #pragma once
 
 #include "eplb/export.hpp"

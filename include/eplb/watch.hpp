@@ -1,3 +1,4 @@
+// reactor: tasks when a descriptor has news.
 #pragma once
 
 #include "eplb/export.hpp"

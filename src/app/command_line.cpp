@@ -1,7 +1,7 @@
 #include "app/command_line.hpp"
 
 #include "base/suggest.hpp"
-#include "control/config_keys.hpp"
+#include "config/config_keys.hpp"
 #include "eplb/version.hpp"
 
 #include <CLI/CLI.hpp>

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "control/config_file.hpp"
+#include "config/config_file.hpp"
 
 #include <cstdint>
 #include <optional>

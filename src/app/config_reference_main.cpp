@@ -1,7 +1,7 @@
 // Prints a document with its part about the keys of the configuration file made anew from the tables
 // that read them: ./dev docs. That part is between two lines that have "keys:" in a comment.
 
-#include "control/config_reference.hpp"
+#include "config/config_reference.hpp"
 
 #include <fstream>
 #include <iostream>

@@ -1,8 +1,8 @@
 #pragma once
 
 #include "app/log_writer.hpp"
+#include "config/settings.hpp"
 #include "control/reloader.hpp"
-#include "control/settings.hpp"
 #include "eplb/proxy.hpp"
 
 #include <atomic>

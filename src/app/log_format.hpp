@@ -1,6 +1,6 @@
 #pragma once
 
-#include "control/settings.hpp"
+#include "config/settings.hpp"
 #include "eplb/proxy.hpp"
 
 #include <chrono>

@@ -1,8 +1,8 @@
 #include "app/reload_command.hpp"
 
 #include "app/command_line.hpp"
-#include "control/config_file.hpp"
-#include "control/config_text.hpp"
+#include "config/config_file.hpp"
+#include "config/config_text.hpp"
 #include "control/control_protocol.hpp"
 #include "eplb/address.hpp"
 #include "eplb/fd.hpp"

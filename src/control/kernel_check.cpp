@@ -1,6 +1,6 @@
 #include "control/kernel_check.hpp"
 
-#include "control/config_keys.hpp"
+#include "config/config_keys.hpp"
 #include "proxy/listen_options.hpp"
 #include "proxy/listener_conflicts.hpp"
 #include "reactor/listening.hpp"

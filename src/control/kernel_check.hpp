@@ -1,7 +1,7 @@
 #pragma once
 
-#include "control/diagnostics.hpp"
-#include "control/settings.hpp"
+#include "config/diagnostics.hpp"
+#include "config/settings.hpp"
 #include "eplb/config.hpp"
 
 #include <optional>

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "control/name_source.hpp"
-#include "control/settings.hpp"
+#include "config/settings.hpp"
+#include "discovery/name_source.hpp"
 #include "eplb/config.hpp"
 #include "proxy/service_graph.hpp"
 

@@ -1,7 +1,7 @@
 #include "control/reload_plan.hpp"
 
 #include "base/duration.hpp"
-#include "control/config_keys.hpp"
+#include "config/config_keys.hpp"
 #include "proxy/succession.hpp"
 
 #include <algorithm>

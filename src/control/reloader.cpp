@@ -1,8 +1,8 @@
 #include "control/reloader.hpp"
 
 #include "base/describe.hpp"
-#include "control/config_text.hpp"
-#include "control/resolver.hpp"
+#include "config/config_text.hpp"
+#include "discovery/resolver.hpp"
 #include "eplb/reactor.hpp"
 
 #include <algorithm>

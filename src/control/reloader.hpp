@@ -1,10 +1,10 @@
 #pragma once
 
-#include "control/background.hpp"
-#include "control/config_file.hpp"
+#include "config/config_file.hpp"
 #include "control/kernel_check.hpp"
-#include "control/names.hpp"
 #include "control/reload_plan.hpp"
+#include "discovery/background.hpp"
+#include "discovery/names.hpp"
 #include "eplb/proxy.hpp"
 #include "proxy/retirement.hpp"
 

@@ -1,7 +1,7 @@
 #include "proxy/roster.hpp"
 
-#include "proxy/affinity.hpp"
-#include "proxy/balance_table.hpp"
+#include "balance/affinity.hpp"
+#include "balance/balance_table.hpp"
 #include "proxy/listen_options.hpp"
 #include "proxy/listener_conflicts.hpp"
 #include "proxy/service_graph.hpp"

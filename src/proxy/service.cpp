@@ -1,6 +1,6 @@
 #include "proxy/service.hpp"
 
-#include "proxy/balance_table.hpp"
+#include "balance/balance_table.hpp"
 #include "proxy/session.hpp"
 
 #include <algorithm>

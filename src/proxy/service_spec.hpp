@@ -1,14 +1,14 @@
 #pragma once
 
+#include "admission/service_limits.hpp"
+#include "admission/source_limits.hpp"
+#include "admission/waiting_room.hpp"
 #include "eplb/acceptor.hpp"
 #include "eplb/address.hpp"
 #include "eplb/backend.hpp"
 #include "eplb/balancer.hpp"
 #include "eplb/cidr.hpp"
 #include "eplb/config.hpp"
-#include "proxy/service_limits.hpp"
-#include "proxy/source_limits.hpp"
-#include "proxy/waiting_room.hpp"
 
 #include <cstddef>
 #include <cstdint>

@@ -1,15 +1,15 @@
 #pragma once
 
+#include "admission/service_limits.hpp"
+#include "admission/source_limits.hpp"
+#include "admission/waiting_room.hpp"
 #include "base/socket_options.hpp"
 #include "eplb/proxy.hpp"
 #include "eplb/task.hpp"
-#include "proxy/duplex.hpp"
+#include "protocol/proxy_protocol.hpp"
 #include "proxy/failed_attempts.hpp"
 #include "proxy/frontend.hpp"
-#include "proxy/proxy_protocol.hpp"
-#include "proxy/service_limits.hpp"
-#include "proxy/source_limits.hpp"
-#include "proxy/waiting_room.hpp"
+#include "relay/duplex.hpp"
 
 #include <cstdint>
 #include <memory>

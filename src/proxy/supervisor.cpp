@@ -3,7 +3,7 @@
 #include "base/duration.hpp"
 #include "base/saturating.hpp"
 #include "eplb/reactor.hpp"
-#include "proxy/proxy_protocol.hpp"
+#include "protocol/proxy_protocol.hpp"
 
 #include <algorithm>
 #include <array>

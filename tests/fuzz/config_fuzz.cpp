@@ -1,11 +1,11 @@
 // Any text at all as a configuration file: it is read or rejected, what is said of it is fit for a
 // terminal, and what it means can be written down and read again.
 
-#include "control/config_dump.hpp"
-#include "control/config_reader.hpp"
-#include "control/expand_env.hpp"
-#include "control/settings_check.hpp"
-#include "control/toml_document.hpp"
+#include "config/config_dump.hpp"
+#include "config/config_reader.hpp"
+#include "config/expand_env.hpp"
+#include "config/settings_check.hpp"
+#include "config/toml_document.hpp"
 
 #include <algorithm>
 #include <cstddef>

@@ -1,7 +1,7 @@
 // Any bytes at all as the answer of a name server, against the promises of resolver.hpp.
 
 #include "base/escape.hpp"
-#include "control/resolver.hpp"
+#include "discovery/resolver.hpp"
 
 #include <algorithm>
 #include <cstddef>

@@ -1,6 +1,6 @@
 // Any bytes at all as the beginning of a connection, against the promises of proxy_protocol.hpp.
 
-#include "proxy/proxy_protocol.hpp"
+#include "protocol/proxy_protocol.hpp"
 
 #include <algorithm>
 #include <array>

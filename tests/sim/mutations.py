@@ -23,7 +23,7 @@ WORKERS = "[workers][seeds]"
 SCENARIOS = "~[seeds]"
 SKIPPED = 77  # meson's word for it
 
-FLOW = "src/proxy/flow.cpp"
+FLOW = "src/relay/flow.cpp"
 
 # Name, file, the tests that must notice, and what to replace by what. Each text must be there exactly
 # once: when the sources move on, the mutations must follow.
@@ -53,7 +53,7 @@ MUTATIONS = [
           "        if (in.bytes < scratch.size() && source_.hung_up()) source_ended_ = true;\n")],
     ),
     (
-        "a pipe with bytes in it goes back to the pool", "src/proxy/pipe.cpp", SEEDS,
+        "a pipe with bytes in it goes back to the pool", "src/relay/pipe.cpp", SEEDS,
         [("        counters_.discarded.add();\n        destroy(std::move(pipe));\n",
           "        pipe.bytes = 0;\n        idle_.push_back(std::move(pipe));\n")],
     ),
@@ -70,7 +70,7 @@ MUTATIONS = [
         [("        if (!splice_moved_ || source_.urgent()) break;\n", "")],
     ),
     (
-        "the end is left to close while the other direction goes on", "src/proxy/duplex.cpp", SEEDS,
+        "the end is left to close while the other direction goes on", "src/relay/duplex.cpp", SEEDS,
         [("    if (down_.state() == Flow::State::finished) up_.leave_end_to_close();\n",
           "    up_.leave_end_to_close();\n")],
     ),
@@ -84,7 +84,7 @@ MUTATIONS = [
         [("!source_.hung_up()", "true"), ("!source_.urgent()", "true")],
     ),
     (
-        "what the survivor of a reset has not got yet is dropped", "src/proxy/duplex.cpp", SEEDS,
+        "what the survivor of a reset has not got yet is dropped", "src/relay/duplex.cpp", SEEDS,
         [("    if (unsent == 0 || ", "    if (unsent < SIZE_MAX || ")],
     ),
     (
@@ -112,12 +112,12 @@ MUTATIONS = [
         [("        looking_ = seen == events_.size() && unseen_ > 0;\n", "        looking_ = false;\n")],
     ),
     (
-        "a timer is looked at before its peers", "src/proxy/duplex.cpp", SEEDS,
+        "a timer is looked at before its peers", "src/relay/duplex.cpp", SEEDS,
         [("    const std::size_t turn_bytes = context_.turn_bytes();\n",
           "    if (timed_out()) return Next::done;\n    const std::size_t turn_bytes = context_.turn_bytes();\n")],
     ),
     (
-        "what moves in a turn that is held up counts from its beginning", "src/proxy/duplex.cpp", SEEDS,
+        "what moves in a turn that is held up counts from its beginning", "src/relay/duplex.cpp", SEEDS,
         [("        const TimePoint latest = reactor_.end_of_turn(last_progress_);\n"
           "        if (latest > std::exchange(last_progress_, latest)) return timed_out();\n", "")],
     ),
