@@ -248,7 +248,7 @@ void SourceLimits::Shard::grow_heads() {
 
 void SourceLimits::Shard::link(std::uint32_t place, std::uint64_t hash) noexcept {
     std::uint32_t& first = head(hash);
-    at(place).next = first;
+    at(place).next = first & none;  // as wide as that
     first = place;
 }
 

@@ -89,7 +89,7 @@ public:
 
     struct Decision {
         Admission admission = Admission::admitted;
-        Ticket ticket;  ///< to be kept for as long as the connection; empty when there is no need
+        Ticket ticket{};  ///< to be kept for as long as the connection; empty when there is no need
         /// The first one that found no place of its own: somebody should be told, once.
         bool first_without_place = false;
     };

@@ -238,7 +238,8 @@ void LogWriter::Impl::wake() noexcept {
     resting_ = false;
     work_.notify_one();
     const std::uint64_t one = 1;
-    static_cast<void>(::write(wake_.get(), &one, sizeof one));  // full: it is awake
+    // Full: it is awake.
+    [[maybe_unused]] const ssize_t written = ::write(wake_.get(), &one, sizeof one);
 }
 
 void LogWriter::Impl::request(const std::shared_ptr<Opening>& opening) {
@@ -505,7 +506,7 @@ void LogWriter::Impl::wait_for_room() noexcept {
     }
     ::poll(fds.data(), fds.size(), timeout);
     std::uint64_t count = 0;
-    static_cast<void>(::read(wake_.get(), &count, sizeof count));
+    [[maybe_unused]] const ssize_t got = ::read(wake_.get(), &count, sizeof count);
 }
 
 void LogWriter::Impl::on_write_error(int error) noexcept {

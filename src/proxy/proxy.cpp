@@ -284,7 +284,7 @@ private:
             thread->call([](Worker& worker) { worker.part(); });
         }
         threads_.clear();
-        workers_.resize(1);
+        workers_.erase(workers_.begin() + 1, workers_.end());
     }
 
     // Nobody accepts, so nobody hands a socket over; then nobody tells of room; then they may go,
@@ -296,7 +296,7 @@ private:
             thread->call([](Worker& worker) { worker.part(); });
         }
         threads_.clear();
-        if (!workers_.empty()) workers_.resize(1);
+        if (!workers_.empty()) workers_.erase(workers_.begin() + 1, workers_.end());
         first_.reset();
         workers_.clear();
     }
