@@ -1,6 +1,7 @@
 #include "admission/source_limits.hpp"
 
 #include "admission/rate_limiter.hpp"
+#include "base/random_word.hpp"
 
 #include <algorithm>
 #include <array>
@@ -14,7 +15,6 @@
 #include <netinet/in.h>
 #include <new>
 #include <optional>
-#include <random>
 #include <vector>
 
 namespace eplb {
@@ -101,10 +101,9 @@ std::uint64_t hash_of(const Key& key, const HashSecret& secret) noexcept {
 
 }  // namespace
 
-HashSecret HashSecret::random() {
-    std::random_device device;
-    const auto word = [&] { return std::uint64_t{device()} << 32 | device(); };
-    return {word(), word()};
+HashSecret HashSecret::random() noexcept {
+    const std::uint64_t first = random_word();
+    return {first, random_word()};
 }
 
 // Aumasson and Bernstein, "SipHash: a fast short-input PRF"; 1-3 is what other languages have in

@@ -18,7 +18,7 @@ struct HashSecret {
     std::uint64_t second = 0;
 
     /// From the system's source of randomness. Throws when there is none.
-    [[nodiscard]] static HashSecret random();
+    [[nodiscard]] static HashSecret random() noexcept;
 };
 
 /// SipHash-1-3 of eight bytes, lowest first: nobody without the secret can find values that meet

@@ -1,13 +1,13 @@
 #include "proxy/service.hpp"
 
 #include "balance/balance_table.hpp"
+#include "base/random_word.hpp"
 #include "proxy/session.hpp"
 
 #include <algorithm>
 #include <fstream>
 #include <iterator>
 #include <new>
-#include <random>
 #include <utility>
 
 namespace eplb {
@@ -103,7 +103,7 @@ void Service::make_balancers() {
         return;
     }
     for (Tier* const tier : {&primaries_, &backups_})
-        tier->balancer = make_balancer(config_->balance, std::random_device{}());
+        tier->balancer = make_balancer(config_->balance, random_word());
 }
 
 // At every change, because a weight may be another one.

@@ -1,16 +1,14 @@
 #include "proxy/unique_ids.hpp"
 
+#include "base/random_word.hpp"
 #include <fmt/format.h>
-#include <random>
 
 namespace eplb {
 
 std::string UniqueIds::next() {
     if (!drawn_) {
-        std::random_device device;
-        const auto draw = [&] { return std::uint64_t{device()} << 32 | device(); };
-        sequence_ = draw();
-        place_ = draw();
+        sequence_ = random_word();
+        place_ = random_word();
         drawn_ = true;
     }
     return fmt::format("{:016x}{:016x}", sequence_, place_++);

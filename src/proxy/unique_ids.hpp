@@ -16,7 +16,7 @@ public:
     UniqueIds() noexcept = default;
 
     /// 32 hexadecimal digits: those of the sequence and, one more each time, of the place in it. The
-    /// first call asks the system's source of randomness; throws when there is none.
+    /// first call asks the system's source of randomness, and does without if there is none.
     [[nodiscard]] std::string next();
 
 private:

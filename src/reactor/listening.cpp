@@ -1,5 +1,6 @@
 #include "reactor/listening.hpp"
 
+#include "base/random_word.hpp"
 #include "base/socket_options.hpp"
 #include "base/sys.hpp"
 #include "reactor/socket_file.hpp"
@@ -147,7 +148,7 @@ constexpr int most_races = 12;
 
 // Somebody else's nap is another one.
 void wait_for_another_race(int races) {
-    thread_local std::minstd_rand random{std::random_device{}()};
+    thread_local std::minstd_rand random{static_cast<std::minstd_rand::result_type>(random_word())};
     nap(std::chrono::microseconds{std::uniform_int_distribution<std::int64_t>{
         0, std::int64_t{50} << std::min(races, 5)}(random)});
 }
