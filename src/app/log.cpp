@@ -2,12 +2,14 @@
 
 #include "base/escape.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cmath>
 #include <cstring>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <stdexcept>
 #include <utility>
 
@@ -60,6 +62,18 @@ void describe_backend(ordered_json& json, const Backend& backend) {
     if (!backend.name().empty()) json["backend_name"] = backend.name();
 }
 
+// A line tells the first ones, and how many more there were: thousands of backends may fail one client.
+constexpr std::size_t most_told = 16;
+
+std::span<const FailedAttempt> told_of(const SessionSummary& summary) noexcept {
+    const std::span<const FailedAttempt> all{summary.failed_attempts};
+    return all.first(std::min(all.size(), most_told));
+}
+
+std::size_t untold_of(const SessionSummary& summary) noexcept {
+    return summary.failed_attempts.size() - told_of(summary).size();
+}
+
 std::size_t attempts_of(const SessionSummary& summary) noexcept {
     return summary.failed_attempts.size() + (summary.backend != nullptr ? 1 : 0);
 }
@@ -81,10 +95,12 @@ std::string to_text(const SessionSummary& summary) {
     if (summary.proxy != nullptr) fmt::format_to(out, " proxy={}", summary.proxy->to_string());
     if (!summary.unique_id.empty()) fmt::format_to(out, " id={}", escaped(summary.unique_id));
     const char* separator = " tried=";
-    for (const FailedAttempt& attempt : summary.failed_attempts) {
+    for (const FailedAttempt& attempt : told_of(summary)) {
         fmt::format_to(out, "{}{}({})", std::exchange(separator, ","),
                        backend_label(*attempt.backend), why_it_failed(attempt));
     }
+    if (const std::size_t more = untold_of(summary); more > 0)
+        fmt::format_to(out, " tried_more={}", more);
     return fmt::to_string(line);
 }
 
@@ -98,12 +114,13 @@ std::string to_json(const SessionSummary& summary) {
     json["attempts"] = attempts_of(summary);
     if (!summary.failed_attempts.empty()) {
         ordered_json& tried = json["tried"] = ordered_json::array();
-        for (const FailedAttempt& attempt : summary.failed_attempts) {
+        for (const FailedAttempt& attempt : told_of(summary)) {
             ordered_json entry;
             describe_backend(entry, *attempt.backend);
             entry["error"] = why_it_failed(attempt);
             tried.push_back(std::move(entry));
         }
+        if (const std::size_t more = untold_of(summary); more > 0) json["tried_more"] = more;
     }
     json["up"] = summary.bytes_up;
     json["down"] = summary.bytes_down;
