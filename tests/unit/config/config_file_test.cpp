@@ -172,19 +172,21 @@ TEST_CASE("config file: the report names the file and shows the lines", "[contro
           "eplb.toml:4:16: error: idle_timeout: a duration needs a unit; did you mean \"5s\"?\n"
           "    4 | idle_timeout = 5\n"
           "      |                ^\n");
-    CHECK(report_of("drain_timeout") ==
-          "eplb.toml:1:14: error: parsing key-value pair: encountered end-of-file\n"
-          "    1 | drain_timeout\n"
-          "      |              ^\n");
+    CHECK(
+        report_of("drain_timeout") ==
+        "eplb.toml:1:14: error: there is no = behind the key; each line is: key = value, a [header], or a # comment\n"
+        "    1 | drain_timeout\n"
+        "      |              ^\n");
     CHECK_THAT(report_of(""), starts_with("eplb.toml:1:1: error: no service; add: [[service]]"));
 }
 
 TEST_CASE("config file: after a slip in the syntax, nothing is said of what could not be read",
           "[control][config_file]") {
-    CHECK(report_of("workers = yes\n") ==
-          "eplb.toml:1:11: error: parsing value: could not determine value type\n"
-          "    1 | workers = yes\n"
-          "      |           ^\n");
+    CHECK(
+        report_of("workers = yes\n") ==
+        "eplb.toml:1:11: error: this is no value; text stands in quotes, \" or ', and what is no text is a number, true, false, [...] or {...}\n"
+        "    1 | workers = yes\n"
+        "      |           ^\n");
     const std::string deep = "a = " + std::string(1000, '[');
     CHECK(report_of(deep) == "eplb.toml:1:21: error: nested more than 16 deep\n");
 }
