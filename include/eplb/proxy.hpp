@@ -105,6 +105,13 @@ struct BackendStatus {
     bool untried = false;  ///< it is new, and waits for its first check
 };
 
+/// What a proxy knows of a listener at some moment.
+struct ListenerStatus {
+    std::string service;     ///< its name
+    Address address;         ///< as configured
+    std::size_t active = 0;  ///< sessions that came in by it, and are not over yet
+};
+
 /// Of all workers together. Numbers that go on changing are not all of the same moment.
 struct ProxyStats {
     std::size_t active_sessions = 0;              ///< accepted, and not over yet
@@ -215,6 +222,8 @@ public:
     /// In the order of the configuration, and then those that were removed and still have sessions.
     /// Any thread, as long as the proxy outlives the call.
     [[nodiscard]] std::vector<BackendStatus> backends() const;
+    /// In the order of the configuration. Any thread, likewise.
+    [[nodiscard]] std::vector<ListenerStatus> listeners() const;
 
 private:
     class Impl;

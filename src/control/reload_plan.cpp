@@ -10,6 +10,7 @@
 #include <deque>
 #include <fmt/format.h>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -80,8 +81,10 @@ private:
 class Planner {
 public:
     Planner(const ResolvedSettings& running, const ResolvedSettings& wanted,
-            std::span<const BackendStatus> backends)
+            std::span<const BackendStatus> backends, std::span<const ListenerStatus> listeners)
         : running_{running}, wanted_{wanted}, sessions_{backends} {
+        for (const ListenerStatus& status : listeners)
+            sessions_by_listener_[listener_key(status.service, status.address)] += status.active;
         note_listeners(running.config, old_listeners_);
         note_listeners(wanted.config, new_listeners_);
     }
@@ -99,7 +102,9 @@ public:
             if (predecessor != no_predecessor) stays[predecessor] = true;
         }
         for (std::size_t i = 0; i < old.size(); ++i) {
-            if (!stays[i]) remove_service(old[i]);
+            if (stays[i]) continue;
+            remove_service(old[i]);
+            settle_losses(true);
         }
         for (std::size_t i = 0; i < now.size(); ++i) {
             if (predecessors[i] == no_predecessor) {
@@ -110,6 +115,7 @@ public:
             compare_listeners(predecessors[i], now[i]);
             compare_backends(
                 predecessors[i] == no_predecessor ? ServiceConfig{} : old[predecessors[i]], now[i]);
+            settle_losses(false);
             find_desertion(now[i]);
         }
         tell_losses();
@@ -185,8 +191,17 @@ private:
         }
     }
 
+    static std::string listener_key(const std::string& service, const Address& listener) {
+        return fmt::format("{}\n{}", service, listener.to_string());
+    }
+
     void remove_listener(const ServiceConfig& service, const Address& listener) {
-        change("- listener {}{}", listener.to_string(), of(service));
+        const auto found = sessions_by_listener_.find(listener_key(service.name, listener));
+        const std::size_t sessions = found == sessions_by_listener_.end() ? 0 : found->second;
+        const std::string fate =
+            fmt::format(" ({}: {})", count_of(sessions), policy_of(service, service.on_remove));
+        change("- listener {}{}{}", listener.to_string(), of(service), sessions == 0 ? "" : fate);
+        lose(listener_losses_, service, service.on_remove, sessions);
     }
 
     void compare_listeners(std::size_t before, const ServiceConfig& service) {
@@ -299,23 +314,44 @@ private:
                       const Labels& labels, std::size_t sessions, OnRemove policy) {
         change("- backend {}{} ({}: {})", labels.of(backend), of(service), count_of(sessions),
                policy_of(service, policy));
+        lose(backend_losses_, service, policy, sessions);
+    }
+
+    using Losses = std::map<Duration, std::size_t>;  // sessions that will be reset, by when
+
+    static void lose(Losses& losses, const ServiceConfig& service, OnRemove policy,
+                     std::size_t sessions) {
+        if (sessions == 0) return;
         if (policy == OnRemove::close) {
-            losses_[Duration{0}] += sessions;
+            losses[Duration{0}] += sessions;
         } else if (policy == OnRemove::drain && service.drain_timeout > Duration{0}) {
-            losses_[service.drain_timeout] += sessions;
+            losses[service.drain_timeout] += sessions;
         }
+    }
+
+    // Of a service. A session has a listener and, mostly, a backend. If all are removed, those of the
+    // backends are among those of the listeners; else nobody knows how many have lost both.
+    void settle_losses(bool all_removed) {
+        for (const auto& [time, sessions] : listener_losses_) {
+            std::size_t& others = backend_losses_[time];
+            if (others != 0 && !all_removed) at_most_.insert(time);
+            others = all_removed ? std::max(others, sessions) : others + sessions;
+        }
+        for (const auto& [time, sessions] : backend_losses_) losses_[time] += sessions;
+        listener_losses_.clear();
+        backend_losses_.clear();
     }
 
     // In words, because a "-" among a hundred lines is easily read over.
     void tell_losses() {
         for (const auto& [time, sessions] : losses_) {
-            if (sessions == 0) continue;
+            const std::string all =
+                fmt::format("{}{}", at_most_.contains(time) ? "up to " : "", count_of(sessions));
             if (time == Duration{0}) {
-                plan_.lines.push_back(
-                    fmt::format("! {} will be reset at once", count_of(sessions)));
+                plan_.lines.push_back(fmt::format("! {} will be reset at once", all));
             } else {
-                plan_.lines.push_back(fmt::format("! {} will be reset, unless over within {}",
-                                                  count_of(sessions), format_duration(time)));
+                plan_.lines.push_back(fmt::format("! {} will be reset, unless over within {}", all,
+                                                  format_duration(time)));
             }
         }
     }
@@ -342,7 +378,11 @@ private:
     Sessions sessions_;
     Listeners old_listeners_;
     Listeners new_listeners_;
-    std::map<Duration, std::size_t> losses_;  // sessions that will be reset, by when
+    std::unordered_map<std::string, std::size_t> sessions_by_listener_;
+    Losses listener_losses_;  // of the service that is looked at
+    Losses backend_losses_;   // likewise
+    Losses losses_;
+    std::set<Duration> at_most_;  // of which not all may be lost
     ReloadPlan plan_;
 };
 
@@ -359,8 +399,24 @@ void keep_until_restart(ResolvedSettings& now, const ResolvedSettings& running) 
 }
 
 ReloadPlan plan_reload(const ResolvedSettings& running, const ResolvedSettings& wanted,
-                       std::span<const BackendStatus> backends) {
-    return Planner{running, wanted, backends}.run();
+                       std::span<const BackendStatus> backends,
+                       std::span<const ListenerStatus> listeners) {
+    return Planner{running, wanted, backends, listeners}.run();
+}
+
+std::vector<std::string> ReloadPlan::summary() const {
+    const auto stays = [](const std::string& line) { return line.starts_with('='); };
+    const auto count = static_cast<std::size_t>(std::ranges::count_if(lines, stays));
+    std::vector<std::string> summary;
+    bool told = false;
+    for (const std::string& line : lines) {
+        if (count < 2 || !stays(line)) {
+            summary.push_back(line);
+        } else if (!std::exchange(told, true)) {
+            summary.push_back(fmt::format("= {} listeners and backends stay as they are", count));
+        }
+    }
+    return summary;
 }
 
 }  // namespace eplb::control

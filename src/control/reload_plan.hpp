@@ -16,11 +16,15 @@ namespace eplb::control {
 ///     ~ service mysql: backend db1 weight 1 -> 3
 ///     ~ service mysql: backend db3 renamed replica
 ///     - backend db2 (312 sessions: drain 30s)
+///     - listener :5557 (12 sessions: drain 30s)
 ///     + listener :5556
 ///     = listener :5555 (socket kept)
-///     ! 312 sessions will be reset, unless over within 30s
+///     ! up to 324 sessions will be reset, unless over within 30s
 struct ReloadPlan {
     std::vector<std::string> lines;
+    /// The same, but what stays as it is, is counted where there is more than one such line: a log has
+    /// no use for a thousand of them at each reload.
+    [[nodiscard]] std::vector<std::string> summary() const;
     bool changes = false;  ///< one of the lines is no "="
     /// Services that would be left without a backend that takes connections.
     std::vector<std::string> deserted_services;
@@ -39,10 +43,11 @@ struct ResolvedSettings {
 void keep_until_restart(ResolvedSettings& now, const ResolvedSettings& running);
 
 /// Who is who is decided as Proxy::apply() does. `running`: what runs, with keep_until_restart().
-/// `backends`: those of the running proxy, for the numbers of sessions. Any thread; time in proportion
+/// `backends` and `listeners`: those of the running proxy, for the numbers of sessions. Any thread; time in proportion
 /// to the configurations.
 [[nodiscard]] ReloadPlan plan_reload(const ResolvedSettings& running,
                                      const ResolvedSettings& wanted,
-                                     std::span<const BackendStatus> backends);
+                                     std::span<const BackendStatus> backends,
+                                     std::span<const ListenerStatus> listeners = {});
 
 }  // namespace eplb::control

@@ -311,9 +311,9 @@ void Reloader::on_learnt(Loaded& loaded) {
             now.outcome.report += "a name that is new is not there; --force waits for it\n";
             return;
         }
-        now.plan = plan_reload(*running, wanted, proxy_.backends());
+        now.plan = plan_reload(*running, wanted, proxy_.backends(), proxy_.listeners());
         now.outcome.kind = now.plan.changes ? Outcome::Kind::changed : Outcome::Kind::unchanged;
-        now.outcome.report += joined(now.plan.lines);
+        now.outcome.report += joined(now.request.dry_run ? now.plan.lines : now.plan.summary());
         const Waiting waiting{*running, wanted, now.answers};
         for (const std::string& service : now.plan.deserted_services) {
             if (now.request.force || waiting.lacked_before(service)) continue;

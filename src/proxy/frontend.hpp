@@ -2,8 +2,10 @@
 
 #include "eplb/address.hpp"
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 
 namespace eplb {
 
@@ -16,6 +18,8 @@ struct Frontend {
     Service& service;
     Address address;
     std::size_t sessions = 0;
+    /// Of all workers: what FrontendSpec has.
+    std::shared_ptr<std::atomic<std::size_t>> sessions_everywhere;
     /// From the configuration, and no further client can be on its way to it: it goes when its last
     /// session does.
     bool removed = false;

@@ -163,6 +163,7 @@ public:
 
     [[nodiscard]] const Config& config() const noexcept { return roster_.config(); }
     [[nodiscard]] std::vector<BackendStatus> backends() const { return roster_.backends(); }
+    [[nodiscard]] std::vector<ListenerStatus> listeners() const { return roster_.listeners(); }
 
     std::size_t set_backend(std::string_view service, std::string_view backend,
                             Backend::Wanted wanted) {
@@ -701,6 +702,7 @@ void Proxy::drain(std::function<void(std::size_t)> on_drained) {
     impl_->drain(std::move(on_drained));
 }
 void Proxy::reset_sessions() noexcept { impl_->reset_sessions(); }
+std::vector<ListenerStatus> Proxy::listeners() const { return impl_->listeners(); }
 std::size_t Proxy::max_connections() const noexcept { return impl_->max_connections(); }
 std::size_t Proxy::active_sessions() const noexcept { return impl_->active_sessions(); }
 ProxyStats Proxy::stats() const { return impl_->stats(); }

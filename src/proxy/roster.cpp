@@ -398,6 +398,7 @@ private:
             spec.socket = old.socket;
             spec.address = old.address;
             spec.id = old.service == owner.id ? old.id : next_id();
+            if (spec.id == old.id) spec.sessions = old.sessions;
             const auto before = old_by_id_.find(owner.id);
             spec.as_before =
                 spec.id == old.id && before != old_by_id_.end() &&
@@ -505,6 +506,21 @@ std::vector<BackendStatus> Roster::backends() const {
                        backend.weight(), backend.sessions(), backend.attempts(), backend.failures(),
                        known.removed, backend.wanted(), backend.down(), backend.ejected(),
                        backend.untried()});
+    }
+    return all;
+}
+
+std::vector<ListenerStatus> Roster::listeners() const {
+    const std::shared_ptr<const State> now = state();
+    std::unordered_map<std::uint32_t, const ServiceConfig*> services;
+    for (const auto& spec : now->generation.services)
+        services.emplace(spec->id, spec->config.get());
+    std::vector<ListenerStatus> all;
+    all.reserve(now->configured.size());
+    for (std::size_t i = 0; i < now->configured.size(); ++i) {
+        const FrontendSpec& frontend = now->generation.frontends[i];
+        all.push_back({services.at(frontend.service)->name, now->configured[i],
+                       frontend.sessions->load(std::memory_order_relaxed)});
     }
     return all;
 }

@@ -124,6 +124,8 @@ public:
     [[nodiscard]] const Generation& generation() const noexcept { return state_->generation; }
     /// Any thread.
     [[nodiscard]] std::vector<BackendStatus> backends() const;
+    /// Any thread.
+    [[nodiscard]] std::vector<ListenerStatus> listeners() const;
     [[nodiscard]] std::vector<ServiceBackend> members() const;
     /// Of that service, those with that name or address.
     [[nodiscard]] std::vector<ServiceBackend> members(std::string_view service,

@@ -10,6 +10,7 @@
 #include "eplb/cidr.hpp"
 #include "eplb/config.hpp"
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -93,6 +94,9 @@ struct FrontendSpec {
     std::uint32_t socket = 0;   ///< the id of what is listened on: survives a change of service
     Address address;
     ListenOptions options;
+    /// That came in by it, at all workers together, and are not over. As long as it is there.
+    std::shared_ptr<std::atomic<std::size_t>> sessions =
+        std::make_shared<std::atomic<std::size_t>>(0);
     /// Nothing about it, nor about its service, is another than in the generation before.
     bool as_before = false;
 };

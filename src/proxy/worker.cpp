@@ -101,8 +101,11 @@ void Worker::learn_frontends(const Generation& generation) {
     for (const FrontendSpec& spec : generation.frontends) {
         if (find_frontend(spec.id) != nullptr) continue;
         Service& service = *find_service(spec.service);
-        frontends_.push_back(std::make_unique<Frontend>(
-            Frontend{.id = spec.id, .service = service, .address = spec.address}));
+        frontends_.push_back(
+            std::make_unique<Frontend>(Frontend{.id = spec.id,
+                                                .service = service,
+                                                .address = spec.address,
+                                                .sessions_everywhere = spec.sessions}));
         service.count_frontend();
     }
 }
@@ -499,6 +502,7 @@ void Worker::start_session(Frontend& frontend, Fd client, const Address& peer,
     }
     session->set_visited_in(errands_.round());
     ++frontend.sessions;
+    frontend.sessions_everywhere->fetch_add(1, std::memory_order_relaxed);
     RelayContexts::add_session(session->relay_context());
     add_young(*session);
     // Now, not in the next turn: the backend is dialled before another client is accepted.
@@ -624,6 +628,7 @@ void Worker::destroy(Session& session) noexcept {
     contexts_.remove_session(context);
     if (admitted) frontend.service.spec().limits->leave();
     if (!frontend.service.spec().waiting_room->empty()) call_first(frontend.service);
+    frontend.sessions_everywhere->fetch_sub(1, std::memory_order_relaxed);
     if (--frontend.sessions == 0 && frontend.removed) forget_unused();
     count_out();
 }

@@ -10,7 +10,17 @@ import time
 
 import pytest
 
-from harness import GUARD, command_line, dial, ends_with_reset, read_exactly, read_to_end, run_eplb, wait_until
+from harness import (
+    GUARD,
+    command_line,
+    dial,
+    ends_with_reset,
+    read_exactly,
+    read_to_end,
+    run_eplb,
+    wait_for_reset,
+    wait_until,
+)
 
 
 def service(listen, backends, extra="", name="db"):
@@ -116,6 +126,45 @@ def test_listeners_come_and_go_and_change_their_service(lab, workers):
     assert listening_inodes(eplb) == first
     eplb.baseline = eplb.sockets()
     assert greeting(lab, eplb) == "a"
+
+
+@pytest.mark.quick
+@WORKERS
+def test_a_listener_that_goes_is_told_with_the_sessions_that_it_costs(lab, workers):
+    a, listen = lab.greeter("a"), [lab.reserve(), lab.reserve()]
+    eplb = lab.configured(service(listen, [a], 'on_remove = "close"'), "-w", workers, listen=listen)
+    stays, *go = [lab.client(eplb, listener) for listener in (0, 1, 1, 1)]
+    for client in (stays, *go):
+        assert read_exactly(client, 1) == b"a"
+    told = eplb.reload(service(listen[:1], [a], 'on_remove = "close"'))
+    assert told == [
+        f"reload: - listener {listen[1]} (3 sessions: close)",
+        f"reload: = listener {listen[0]} (socket kept)",
+        "reload: ! 3 sessions will be reset at once",
+        "reloaded",
+    ]
+    for client in go:
+        wait_for_reset(client)
+    stays.sendall(b"here")
+    assert read_exactly(stays, 4) == b"here"
+    eplb.baseline = own_sockets(eplb)
+
+
+@pytest.mark.quick
+def test_what_stays_is_counted_in_the_log_and_told_in_a_dry_run(lab):
+    a, b, listen = lab.greeter("a"), lab.greeter("b"), [lab.reserve() for _ in range(3)]
+    head = f'control = "unix:{lab.folder}/control"\n'
+    eplb = lab.configured(head + service(listen, [a]), listen=listen)
+    eplb.baseline = eplb.sockets()
+    eplb.config.write_text(head + service(listen, [a, b]))
+    kept = [f"= listener {address} (socket kept)" for address in listen]
+    done = run_eplb("reload", "--dry-run", "-c", str(eplb.config))
+    assert done.stdout.splitlines() == [*kept, f"+ backend {b.address} weight 1"]
+    assert eplb.reload() == [
+        "reload: = 3 listeners and backends stay as they are",
+        f"reload: + backend {b.address} weight 1",
+        "reloaded",
+    ]
 
 
 @WORKERS

@@ -16,6 +16,7 @@
 using namespace eplb::control;
 using eplb::Address;
 using eplb::BackendStatus;
+using eplb::ListenerStatus;
 
 namespace {
 
@@ -50,6 +51,10 @@ BackendStatus status(std::string service, std::string name, std::string_view add
     result.address = Address::parse(address);
     result.active = active;
     return result;
+}
+
+ListenerStatus listening(std::string service, std::string_view address, std::size_t active) {
+    return {std::move(service), Address::parse(address), active};
 }
 
 std::string backend(std::string_view address, std::string_view more = "") {
@@ -241,6 +246,68 @@ TEST_CASE("reload plan: sessions that will be reset are told in sum, by when",
               "- backend db2 of b (7 sessions: drain 30s)", "= listener [::]:1 of a (socket kept)",
               "- backend db1 of a (3 sessions: close)", "! 3 sessions will be reset at once",
               "! 12 sessions will be reset, unless over within 30s"});
+}
+
+TEST_CASE("reload plan: a listener that goes is told with its sessions, which are cut as well",
+          "[control][reload_plan]") {
+    const std::vector<ListenerStatus> listeners{listening("mysql", "[::]:5555", 7),
+                                                listening("mysql", "127.0.0.1:1", 12)};
+    const std::vector<BackendStatus> backends{status("mysql", "db1", "10.0.0.1:3306", 14),
+                                              status("mysql", "db2", "10.0.0.2:3306", 5)};
+    const auto told = [&](const std::string& policy, const std::string& left) {
+        const auto two = service("mysql", "[\":5555\", \"127.0.0.1:1\"]", policy);
+        return plan_reload(from(two + db1 + db2),
+                           from(service("mysql", "\":5555\"", policy) + left), backends, listeners)
+            .lines;
+    };
+    CHECK(told("", db1 + db2) == Lines{"- listener 127.0.0.1:1 (12 sessions: drain 30s)", kept,
+                                       "! 12 sessions will be reset, unless over within 30s"});
+    CHECK(told("on_remove = \"close\"", db1 + db2) ==
+          Lines{"- listener 127.0.0.1:1 (12 sessions: close)", kept,
+                "! 12 sessions will be reset at once"});
+    CHECK(told("on_remove = \"keep\"", db1 + db2) ==
+          Lines{"- listener 127.0.0.1:1 (12 sessions: keep)", kept});
+    // Some may have lost both.
+    CHECK(told("", db1) == Lines{"- listener 127.0.0.1:1 (12 sessions: drain 30s)", kept,
+                                 "- backend db2 (5 sessions: drain 30s)",
+                                 "! up to 17 sessions will be reset, unless over within 30s"});
+}
+
+TEST_CASE("reload plan: the sessions of a service that goes are told once",
+          "[control][reload_plan]") {
+    const std::string redis = service("redis", "\":6379\"");
+    const std::string large = backend("10.0.0.9:6379", "name = \"large\"");
+    const std::vector<BackendStatus> backends{status("redis", "large", "10.0.0.9:6379", 3)};
+    // One of them waits for a backend.
+    const std::vector<ListenerStatus> listeners{listening("redis", "[::]:6379", 4)};
+    CHECK(plan_reload(from(mysql + db1 + redis + large), from(mysql + db1), backends, listeners)
+              .lines == Lines{"- service redis",
+                              "- listener [::]:6379 of redis (4 sessions: drain 30s)",
+                              "- backend large of redis (3 sessions: drain 30s)",
+                              "= listener [::]:5555 of mysql (socket kept)",
+                              "! 4 sessions will be reset, unless over within 30s"});
+}
+
+TEST_CASE("reload plan: a listener that goes to another service loses nobody",
+          "[control][reload_plan]") {
+    const std::vector<ListenerStatus> listeners{listening("a", "[::]:1", 4),
+                                                listening("a", "[::]:2", 5)};
+    const ReloadPlan moved = plan_reload(
+        from(service("a", "[\":1\", \":2\"]") + db1 + service("b", "\":3\"") + db1),
+        from(service("a", "\":1\"") + db1 + service("b", "[\":3\", \":2\"]") + db1), {}, listeners);
+    for (const std::string& line : moved.lines) CHECK_FALSE(line.starts_with('!'));
+}
+
+TEST_CASE("reload plan: in a summary, what stays as it is is counted", "[control][reload_plan]") {
+    std::string listen = "[\":1\"";
+    for (int port = 2; port <= 4000; ++port) listen += ", \":" + std::to_string(port) + "\"";
+    const std::string many = service("mysql", listen + "]");
+    const ReloadPlan changed = plan(many + db1, many + db1 + db2);
+    CHECK(changed.lines.size() == 4001);
+    CHECK(changed.summary() ==
+          Lines{"= 4000 listeners and backends stay as they are", "+ backend db2 weight 1"});
+    const ReloadPlan one = plan(mysql + db1, mysql + db1 + db2);
+    CHECK(one.summary() == one.lines);
 }
 
 TEST_CASE("reload plan: of two backends that are the same, one can come or go",
