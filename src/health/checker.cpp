@@ -13,6 +13,7 @@
 #include <cerrno>
 #include <fmt/format.h>
 #include <netinet/in.h>
+#include <new>
 #include <span>
 #include <system_error>
 #include <tuple>
@@ -28,6 +29,9 @@ constexpr std::size_t farewell_bytes = std::size_t{64} * 1024;
 constexpr Duration shortest_interval = std::chrono::milliseconds{1};
 // Of our own, behind the end of a check; a turn does not take so long.
 constexpr Duration tolerated_lateness = std::chrono::milliseconds{100};
+
+// Short enough for a string to need none.
+constexpr const char* out_of_memory = "out of memory";
 
 bool is_shortage(int error) noexcept { return error == ENOBUFS || error == ENOMEM; }
 
@@ -102,7 +106,17 @@ void Checker::check_now() noexcept {
     reactor_.schedule(*this);
 }
 
-Next Checker::run() {
+// A check for which there is no memory has found nothing, and is made again at its time.
+Next Checker::run() noexcept {
+    try {
+        step();
+    } catch (const std::bad_alloc&) {
+        conclude(Outcome::local_error, out_of_memory, Ending::reset);
+    }
+    return result_ ? Next::done : Next::wait;
+}
+
+void Checker::step() {
     switch (phase_) {
     case Phase::idle:
         if (timer_.take_fired() || due_) begin();
@@ -111,7 +125,6 @@ Next Checker::run() {
     case Phase::talking: talk(); break;
     case Phase::leaving: leave(); break;
     }
-    return result_ ? Next::done : Next::wait;
 }
 
 void Checker::retire() noexcept {
@@ -119,13 +132,13 @@ void Checker::retire() noexcept {
     const CheckResult result = std::move(*result_);
     result_.reset();
     // Whoever destroys the checker in this call must not destroy what is being called.
-    const OnResult on_result = std::exchange(on_result_, {});
+    OnResult on_result = std::exchange(on_result_, {});
     bool destroyed = false;
     destroyed_ = &destroyed;
     if (on_result) on_result(result);
     if (destroyed) return;
     destroyed_ = nullptr;
-    on_result_ = on_result;
+    on_result_ = std::move(on_result);
     reactor_.schedule(*this);  // a farewell, or what was asked for in the call
 }
 
@@ -321,6 +334,7 @@ void Checker::time_out() {
              Ending::reset);
 }
 
+// Without memory only for what is a local error.
 void Checker::conclude(Outcome outcome, std::string cause, Ending ending) {
     const bool good = outcome == Outcome::passed;
     std::optional<Transition> transition;

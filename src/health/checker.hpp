@@ -97,7 +97,7 @@ public:
     [[nodiscard]] Health health() const noexcept { return state_.health(); }
 
     // For the reactor.
-    Next run() override;
+    Next run() noexcept override;
     /// Tells a result, outside of run(), where the checker may be destroyed. Not its last call.
     void retire() noexcept override;
 
@@ -109,6 +109,7 @@ private:
         bool local = true;  // about our own socket, so it says nothing of the server
     };
 
+    void step();
     void begin();
     [[nodiscard]] Failure start_connecting();
     [[nodiscard]] Failure failed_to_connect(int error) const noexcept;

@@ -14,10 +14,12 @@ std::optional<Transition> RiseFall::count(bool good, std::string_view cause) {
     ++streak_;
     const unsigned enough = health_ == Health::unknown ? 1 : good ? rise_ : fall_;
     if (streak_ < enough) return std::nullopt;
+    // Before anything has changed: without memory for it, the next result tells.
+    std::string why{cause};
     return Transition{.from = std::exchange(health_, told),
                       .to = told,
                       .results = std::exchange(streak_, 0),
-                      .cause = std::string{cause}};
+                      .cause = std::move(why)};
 }
 
 void RiseFall::set_limits(unsigned rise, unsigned fall) noexcept {

@@ -185,8 +185,13 @@ public:
         // What they accept is counted before anybody asks how many are left; the socket that one
         // hands to another is in that one's letters before the answer is in ours.
         closing_ = true;
-        if (!is_telling()) return close_listeners();
-        first_->post([this](Worker&) { close_listeners(); });  // an accept may be under way
+        try {
+            if (!is_telling()) return close_listeners();
+            first_->post([this](Worker&) { close_listeners(); });  // an accept may be under way
+        } catch (const std::bad_alloc&) {
+            closing_ = false;  // whoever is told may try again
+            throw;
+        }
     }
 
     void drain(std::function<void(std::size_t)> on_drained) {
@@ -466,12 +471,18 @@ private:
     // Carries `orders` out after that time.
     void retire(Duration time, SessionOrders orders) {
         Retiring& retiring = retirements_.emplace_back(std::move(orders));
-        retiring.timer =
-            std::make_unique<Retirement>(reactor_, time, [this, &retiring](Retirement& over) {
-                carry_out(std::move(retiring.orders));
-                std::erase_if(retirements_,
-                              [&](const Retiring& entry) { return entry.timer.get() == &over; });
-            });
+        try {
+            retiring.timer =
+                std::make_unique<Retirement>(reactor_, time, [this, &retiring](Retirement& over) {
+                    carry_out(std::move(retiring.orders));
+                    std::erase_if(retirements_, [&](const Retiring& entry) {
+                        return entry.timer.get() == &over;
+                    });
+                });
+        } catch (const std::bad_alloc&) {
+            retirements_.pop_back();
+            throw;
+        }
     }
 
     // A backend that came back keeps its sessions.
@@ -691,6 +702,7 @@ const Config& PreparedConfig::config() const noexcept { return impl_->draft.conf
 std::vector<std::string> Proxy::listener_troubles() const { return impl_->listener_troubles(); }
 const Config& Proxy::config() const noexcept { return impl_->config(); }
 std::vector<BackendStatus> Proxy::backends() const { return impl_->backends(); }
+std::vector<ListenerStatus> Proxy::listeners() const { return impl_->listeners(); }
 std::size_t Proxy::set_backend(std::string_view service, std::string_view backend,
                                Backend::Wanted wanted) {
     return impl_->set_backend(service, backend, wanted);
@@ -702,7 +714,6 @@ void Proxy::drain(std::function<void(std::size_t)> on_drained) {
     impl_->drain(std::move(on_drained));
 }
 void Proxy::reset_sessions() noexcept { impl_->reset_sessions(); }
-std::vector<ListenerStatus> Proxy::listeners() const { return impl_->listeners(); }
 std::size_t Proxy::max_connections() const noexcept { return impl_->max_connections(); }
 std::size_t Proxy::active_sessions() const noexcept { return impl_->active_sessions(); }
 ProxyStats Proxy::stats() const { return impl_->stats(); }

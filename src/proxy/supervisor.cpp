@@ -20,6 +20,8 @@ namespace {
 using namespace std::string_view_literals;
 
 constexpr int slow_start_steps = 32;
+// What there is no memory for is tried again.
+constexpr Duration patience = std::chrono::seconds{1};
 
 std::string label(const Backend& backend) {
     if (backend.name().empty()) return backend.address().to_string();
@@ -279,6 +281,7 @@ void Supervisor::update_check(Entry& entry) {
         if (wanted.type == CheckConfig::Type::none) backend.set_untried(false);
         if (!backend.down()) return;
         backend.set_down(false);
+        entry.down_untold = false;
         tell(LogLevel::info, entry.member, "is not checked any more");
         hooks_.on_up(entry.member);
         came_back(entry);
@@ -302,27 +305,49 @@ void Supervisor::update_check(Entry& entry) {
         [this, &entry](const health::CheckResult& result) { on_check(entry, result); });
 }
 
-void Supervisor::on_check(Entry& entry, const health::CheckResult& result) {
+// Without memory for the cause, it is one without words.
+void Supervisor::set_cause(Entry& entry, const std::string& cause) noexcept {
+    try {
+        entry.cause = cause;
+    } catch (const std::bad_alloc&) {
+        entry.cause.clear();
+    }
+}
+
+// What becomes of its sessions takes memory. If there is none, that is tried again.
+void Supervisor::tell_down(Entry& entry) noexcept {
+    entry.down_untold = false;
+    try {
+        hooks_.on_down(entry.member);
+    } catch (const std::bad_alloc&) {
+        entry.down_untold = true;
+        schedule();
+    }
+}
+
+void Supervisor::on_check(Entry& entry, const health::CheckResult& result) noexcept {
     using Outcome = health::CheckResult::Outcome;
     Backend& backend = *entry.member.backend;
     if (result.outcome == Outcome::local_error) {
-        if (std::exchange(entry.cause, result.cause) != result.cause)
-            tell(LogLevel::warning, entry.member, "cannot be checked: {}", result.cause);
+        if (entry.cause == result.cause) return;
+        set_cause(entry, result.cause);
+        tell(LogLevel::warning, entry.member, "cannot be checked: {}", result.cause);
         return;
     }
-    entry.cause = result.cause;
+    set_cause(entry, result.cause);
     if (!result.transition) return;
     const bool was_untried = backend.untried();
     backend.set_untried(false);
     if (result.transition->to == health::Health::down) {
         backend.set_down(true);
         tell(LogLevel::warning, entry.member, "is down: {}", result.cause);
-        hooks_.on_down(entry.member);
+        tell_down(entry);
         hooks_.on_change();
         return;
     }
     if (!backend.down() && !was_untried) return;  // the first check of all passed
     backend.set_down(false);
+    entry.down_untold = false;
     tell(LogLevel::info, entry.member, "is up");
     hooks_.on_up(entry.member);
     if (was_untried) {
@@ -381,15 +406,17 @@ Next Supervisor::run() {
     for (const auto& entry : entries_) {
         if (entry->ejected_until <= now) end_ejection(*entry);
         if (entry->slow_since <= now) update_slow_start(*entry, now);
+        if (entry->down_untold) tell_down(*entry);
     }
     schedule();
     return Next::wait;
 }
 
-void Supervisor::schedule() {
+void Supervisor::schedule() noexcept {
     TimePoint next = TimePoint::max();
     for (const auto& entry : entries_) {
         next = std::min(next, entry->ejected_until);
+        if (entry->down_untold) next = std::min(next, reactor_.now() + patience);
         if (entry->slow_since == TimePoint::max()) continue;
         const Duration step =
             std::max(entry->member.service->slow_start / slow_start_steps, Duration{1});

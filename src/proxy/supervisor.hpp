@@ -66,6 +66,7 @@ private:
     struct Entry {
         ServiceBackend member;
         std::size_t index = 0;        // among all
+        bool down_untold = false;     // to its sessions, for lack of memory
         bool has_orders = false;      // update_check() knows what its service says
         std::uint32_t ejections = 0;  // without a success in between
         TimePoint ejected_until = TimePoint::max();
@@ -80,11 +81,13 @@ private:
     void recall(Entry& entry, const Verdict& verdict);
     [[nodiscard]] bool may_eject(const Entry& entry) const noexcept;
     void end_ejection(Entry& entry);
-    void on_check(Entry& entry, const health::CheckResult& result);
+    void on_check(Entry& entry, const health::CheckResult& result) noexcept;
+    static void set_cause(Entry& entry, const std::string& cause) noexcept;
+    void tell_down(Entry& entry) noexcept;
     void came_back(Entry& entry);
     void update_check(Entry& entry);
     void update_slow_start(Entry& entry, TimePoint now) noexcept;
-    void schedule();
+    void schedule() noexcept;
     template <class... Arguments>
     void tell(LogLevel level, const ServiceBackend& member,
               fmt::format_string<const Arguments&...> what, const Arguments&... arguments) noexcept;
