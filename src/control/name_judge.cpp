@@ -31,6 +31,8 @@ NameJudge::NameJudge(const Settings& settings, const Config& config, std::size_t
             if (!listener.is_unix()) ports_.insert(listener.port());
         }
     }
+    // Now, on a thread that has the time.
+    graph_.learn_own_addresses();
     for (std::size_t i = 0; i < config.services.size(); ++i) {
         for (const BackendConfig& backend : config.services[i].backends)
             graph_.add_backend(i, backend.address, 0);
@@ -49,9 +51,10 @@ std::optional<std::string> NameJudge::problem_of(const NameQuestion& question,
     }
     const auto use = uses_.find(question.key());
     if (use == uses_.end() || !may_lead_to_us(use->second, question, targets)) return std::nullopt;
-    ServiceGraph graph = graph_;
-    const std::vector<Step> steps = steps_of(question, targets, graph);
+    const std::vector<Step> steps = steps_of(question, targets);
     if (steps.empty()) return std::nullopt;
+    ServiceGraph graph = graph_;
+    for (const auto& [service, address] : steps) graph.add_backend(service, address, 0);
     for (const auto& [key, others] : steps_) {
         if (key == use->first) continue;
         for (const auto& [service, address] : others) graph.add_backend(service, address, 0);
@@ -69,20 +72,18 @@ void NameJudge::accept(const NameQuestion& question, const std::vector<NameTarge
     steps_.erase(key);
     const auto use = uses_.find(key);
     if (use == uses_.end() || !may_lead_to_us(use->second, question, targets)) return;
-    ServiceGraph graph = graph_;
-    std::vector<Step> steps = steps_of(question, targets, graph);
+    std::vector<Step> steps = steps_of(question, targets);
     if (!steps.empty()) steps_[key] = std::move(steps);
 }
 
 std::vector<NameJudge::Step> NameJudge::steps_of(const NameQuestion& question,
-                                                 const std::vector<NameTarget>& targets,
-                                                 ServiceGraph& graph) const {
+                                                 const std::vector<NameTarget>& targets) const {
     std::vector<Step> steps;
     for (const auto& [service, port] : uses_.at(question.key()).places) {
         for (const NameTarget& target : targets) {
             const Address address =
                 question.is_service() ? target.address : target.address.with_port(port);
-            if (graph.add_backend(service, address, 0)) steps.emplace_back(service, address);
+            if (graph_.is_reached_by(address)) steps.emplace_back(service, address);
         }
     }
     return steps;

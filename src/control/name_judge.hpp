@@ -20,7 +20,9 @@ namespace eplb::control {
 /// Whether what a name stands for can be used by a configuration. So that each answer is judged for
 /// itself, before anything is made of it: what one name says is no affair of the others.
 ///
-/// Knows the addresses of this machine as they were when it was made.
+/// Knows the addresses of this machine as they were when it was made, which takes time in proportion to
+/// the configuration. To judge an answer takes time in proportion to the answer and the places where its
+/// name stands; but for one that leads to a listener of ours.
 class NameJudge {
 public:
     /// `config`: what resolve() made of `settings`. For so many workers.
@@ -47,8 +49,7 @@ private:
     };
 
     [[nodiscard]] std::vector<Step> steps_of(const NameQuestion& question,
-                                             const std::vector<NameTarget>& targets,
-                                             ServiceGraph& graph) const;
+                                             const std::vector<NameTarget>& targets) const;
     [[nodiscard]] bool may_lead_to_us(const Use& use, const NameQuestion& question,
                                       const std::vector<NameTarget>& targets) const;
 

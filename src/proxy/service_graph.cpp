@@ -28,34 +28,46 @@ void ServiceGraph::add_listener(std::size_t service, const Address& address, std
 }
 
 bool ServiceGraph::add_backend(std::size_t service, const Address& address, std::size_t id) {
-    const Listener* const listener = reached_by(address);
-    if (listener == nullptr) return false;
-    const std::size_t last = std::max(service, listener->service);
+    const Taker taker = taker_of(address);
+    if (taker.listener == nullptr) return false;
+    if (taker.takes_all) {
+        learn_own_addresses();
+        if (!is_here(address)) return false;
+    }
+    const Listener& listener = *taker.listener;
+    const std::size_t last = std::max(service, listener.service);
     if (steps_.size() <= last) steps_.resize(last + 1);
-    steps_[service].push_back({service, id, listener->id, listener->service});
+    steps_[service].push_back({service, id, listener.id, listener.service});
     return true;
 }
 
-const ServiceGraph::Listener* ServiceGraph::reached_by(const Address& target) {
-    if (has_any_port(target)) return nullptr;
+void ServiceGraph::learn_own_addresses() {
+    if (own_addresses_ || by_port_.empty()) return;
+    own_addresses_.emplace();
+    for (const Address& own : local_addresses()) own_addresses_->insert(host_of(own));
+}
+
+bool ServiceGraph::is_reached_by(const Address& address) const {
+    const Taker taker = taker_of(address);
+    return taker.listener != nullptr && (!taker.takes_all || is_here(address));
+}
+
+ServiceGraph::Taker ServiceGraph::taker_of(const Address& target) const {
+    if (has_any_port(target)) return {};
     const auto same = by_address_.find(target.to_string());
-    if (same != by_address_.end()) return &same->second;
-    if (target.is_unix()) return nullptr;
+    if (same != by_address_.end()) return {&same->second, false};
+    if (target.is_unix()) return {};
     const auto there = by_port_.find(target.port());
-    if (there == by_port_.end()) return nullptr;
+    if (there == by_port_.end()) return {};
     const Wildcards& all = there->second;
     const bool v4 = target.family() == AF_INET;
     const std::optional<Listener>& taker = v4 && all.v4 ? all.v4 : all.v6;
-    return taker && is_here(target) ? &*taker : nullptr;
+    if (!taker) return {};
+    return {&*taker, !target.is_loopback() && !target.is_wildcard()};
 }
 
-bool ServiceGraph::is_here(const Address& target) {
-    if (target.is_loopback() || target.is_wildcard()) return true;
-    if (!own_addresses_) {
-        own_addresses_.emplace();
-        for (const Address& own : local_addresses()) own_addresses_->insert(host_of(own));
-    }
-    return own_addresses_->contains(host_of(target));
+bool ServiceGraph::is_here(const Address& target) const {
+    return own_addresses_ && own_addresses_->contains(host_of(target));
 }
 
 // Depth first, without recursion: a chain may be as long as the configuration. A step to a service that

@@ -38,6 +38,12 @@ public:
     /// if a listener with the port takes all of them. Returns whether it leads to one of the services.
     bool add_backend(std::size_t service, const Address& address, std::size_t id);
 
+    /// Asks the kernel for the addresses of this machine now, if a listener takes all of them.
+    void learn_own_addresses();
+    /// Whether add_backend() would say that it leads to one of the services. After
+    /// learn_own_addresses(); asks nobody.
+    [[nodiscard]] bool is_reached_by(const Address& address) const;
+
     /// A loop for each step that closes one; at most `most`. None: no connection comes back.
     [[nodiscard]] std::vector<Loop> find_loops(std::size_t most = 50) const;
 
@@ -51,8 +57,13 @@ private:
         std::optional<Listener> v6;  // takes IPv4 as well
     };
 
-    [[nodiscard]] const Listener* reached_by(const Address& target);
-    [[nodiscard]] bool is_here(const Address& target);
+    struct Taker {
+        const Listener* listener = nullptr;
+        bool takes_all = false;  // addresses of this machine, and maybe the target is none
+    };
+
+    [[nodiscard]] Taker taker_of(const Address& target) const;
+    [[nodiscard]] bool is_here(const Address& target) const;
 
     std::unordered_map<std::string, Listener> by_address_;
     std::unordered_map<std::uint16_t, Wildcards> by_port_;

@@ -1,8 +1,10 @@
 #include "discovery/names.hpp"
 
+#include "base/local_interfaces.hpp"
 #include "eplb/reactor.hpp"
 #include "proxy/limits.hpp"
 #include "support/catch.hpp"
+#include "support/process.hpp"
 
 #include <algorithm>
 #include <exception>
@@ -11,6 +13,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <utility>
 #include <vector>
@@ -642,4 +645,24 @@ TEST_CASE("names: one may lead to another service, but not back by another name"
     CHECK(answers.at("to-b").status == Status::unusable);
     CHECK(answers.at("to-b").problem ==
           "127.0.0.9:2222 is our own listener, and connections would go round: a -> b -> a");
+}
+
+TEST_CASE(
+    "names: whoever judges an answer knows this machine's addresses, and asks nobody for them",
+    "[control][names]") {
+    const auto own = eplb::local_addresses();
+    const auto other = std::ranges::find_if(own, [](const Address& address) {
+        return !address.is_loopback() && address.family() == AF_INET;
+    });
+    if (other == own.end()) EPLB_SKIP("it has no address but loopback ones");
+    const auto judge = judge_of("[::]:5555", "db:5555");
+    const std::vector<NameTarget> targets{target(other->with_port(0).to_string())};
+    const auto question = NameQuestion::parse("db:5555");
+    const int code = eplb::test::in_child([&] {
+        // Without a descriptor nobody can ask for them, netlink(7).
+        const rlimit none{0, 0};
+        if (::setrlimit(RLIMIT_NOFILE, &none) != 0) return 1;
+        return judge->problem_of(*question, targets).has_value() ? 0 : 2;
+    });
+    CHECK(code == 0);
 }
