@@ -2,6 +2,7 @@
 
 #include "base/duration.hpp"
 #include "base/escape.hpp"
+#include "base/saturating.hpp"
 #include "eplb/reactor.hpp"
 #include "eplb/task.hpp"
 #include "eplb/timer.hpp"
@@ -11,13 +12,16 @@
 #include <ares.h>
 #include <array>
 #include <chrono>
+#include <climits>
 #include <cstring>
 #include <deque>
 #include <fmt/format.h>
 #include <functional>
+#include <list>
 #include <map>
 #include <memory>
 #include <netinet/in.h>
+#include <new>
 #include <set>
 #include <stdexcept>
 #include <string>
@@ -35,6 +39,16 @@ constexpr unsigned rounds = 3;
 // The first attempt has this part of the time, and those of each further round twice as much as those of
 // the one before.
 constexpr int first_attempt_part = 5;
+// It knows only CLOCK_MONOTONIC, and gives up what has taken too long before it has read everything that
+// came meanwhile. So that is left to us, and it forgets so much later what nobody waits for.
+constexpr Duration time_to_forget = std::chrono::minutes{1};
+// A turn does not take so long: we were stopped.
+constexpr Duration tolerated_lateness = std::chrono::milliseconds{100};
+// Turns in a row in which something is read, before time goes on: an answer may come in many pieces, and
+// a flood of datagrams is no answer.
+constexpr int most_reads = 256;
+// What there is no memory for is tried again.
+constexpr Duration patience = std::chrono::milliseconds{100};
 // What fits through any path in one piece, so that most answers need no TCP (DNS flag day 2020).
 constexpr int udp_payload_bytes = 1232;
 constexpr std::string_view localhost = "localhost";
@@ -108,7 +122,10 @@ std::string problem_of(int ares_status) {
     case ARES_EFORMERR: return "the name server does not understand the question (FORMERR)";
     case ARES_ECONNREFUSED: return "no name server can be reached";
     case ARES_ETIMEOUT: return "no name server answers";
-    default: return ares_strerror(ares_status);
+    case ARES_EBADRESP: return "the answer makes no sense";
+    case ARES_ENOMEM: return "not enough memory to ask";
+    // None that it is known to tell: its own words are not for users.
+    default: return fmt::format("it could not be asked for (error {} of c-ares)", ares_status);
     }
 }
 
@@ -245,7 +262,8 @@ namespace {
 
 void check(int ares_status) {
     if (ares_status == ARES_SUCCESS) return;
-    throw std::runtime_error(fmt::format("cannot ask for names: {}", ares_strerror(ares_status)));
+    if (ares_status == ARES_ENOMEM) throw std::bad_alloc{};
+    throw std::runtime_error(fmt::format("cannot ask for names: error {} of c-ares", ares_status));
 }
 
 void init_library() {
@@ -283,15 +301,20 @@ std::vector<Address> servers_of(ares_channel channel) {
 // here. (But for /dev/urandom.)
 class Channel {
 public:
-    Channel(const Address& server, bool edns, Duration timeout, ares_sock_state_cb on_socket,
-            void* owner) {
+    /// A socket that is to be watched from now on; or, neither of both, no longer.
+    using OnSocket = std::function<void(Channel& channel, int fd, bool readable, bool writable)>;
+
+    Channel(const Address& server, bool edns, Duration timeout, OnSocket on_socket)
+        : on_socket_{std::move(on_socket)} {
         ares_options options{};
         // We look at what is wrong with an answer ourselves; and who is asked for what.
         options.flags = ARES_FLAG_NOCHECKRESP | ARES_FLAG_NOALIASES | ARES_FLAG_NOSEARCH |
                         (edns ? ARES_FLAG_EDNS : 0);
         options.ednspsz = udp_payload_bytes;
+        const auto milliseconds =
+            std::chrono::ceil<std::chrono::milliseconds>(saturating_add(timeout, time_to_forget));
         options.timeout =
-            static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(timeout).count());
+            static_cast<int>(std::min<std::int64_t>(milliseconds.count(), INT_MAX / 2));
         options.tries = 1;
         options.ndots = 1;
         in_addr replaced{};
@@ -299,8 +322,11 @@ public:
         options.nservers = 1;
         std::array<char, 2> lookups{"b"};
         options.lookups = lookups.data();
-        options.sock_state_cb = on_socket;
-        options.sock_state_cb_data = owner;
+        options.sock_state_cb = [](void* self, ares_socket_t fd, int readable, int writable) {
+            auto& channel = *static_cast<Channel*>(self);
+            channel.on_socket_(channel, fd, readable != 0, writable != 0);
+        };
+        options.sock_state_cb_data = this;
         check(ares_init_options(&channel_, &options,
                                 ARES_OPT_FLAGS | ARES_OPT_EDNSPSZ | ARES_OPT_TIMEOUTMS |
                                     ARES_OPT_TRIES | ARES_OPT_NDOTS | ARES_OPT_SERVERS |
@@ -318,6 +344,10 @@ public:
 
     [[nodiscard]] ares_channel get() const noexcept { return channel_; }
 
+    // Queries that are on their way, and those of them whose answer somebody still waits for.
+    std::size_t queries = 0;
+    std::size_t awaited = 0;
+
 private:
     int set_server(const Address& server) {
         sockaddr_storage raw{};
@@ -334,6 +364,7 @@ private:
         return ares_set_servers_ports(channel_, &node);
     }
 
+    OnSocket on_socket_;
     ares_channel channel_ = nullptr;
 };
 
@@ -394,10 +425,9 @@ public:
             for (const bool edns : {false, true}) {
                 server.channels[edns ? 1 : 0] = std::make_unique<Channel>(
                     address, edns, timeout_,
-                    [](void* self, ares_socket_t fd, int readable, int writable) {
-                        static_cast<Impl*>(self)->watch(fd, readable != 0, writable != 0);
-                    },
-                    this);
+                    [this](Channel& channel, int fd, bool readable, bool writable) {
+                        watch(channel, fd, readable, writable);
+                    });
             }
         }
     }
@@ -406,15 +436,20 @@ public:
 
     void ask(const NameQuestion& question, Done done) {
         const std::uint64_t id = next_id_++;
-        Question& mine = questions_[id];
-        mine.question = question;
-        mine.done = std::move(done);
-        mine.deadline = reactor_.now() + timeout_;
-        if (use_hosts_ && !hosts_.is_fresh() && hosts_.look([this] { begin_waiting(); })) {
-            waiting_for_hosts_.push_back(id);
-            look_until_ = std::min(look_until_, reactor_.now() + longest_look);
-        } else {
-            begin(id);
+        try {
+            Question& mine = questions_[id];
+            mine.question = question;
+            mine.done = std::move(done);
+            mine.deadline = reactor_.now() + timeout_;
+            if (use_hosts_ && !hosts_.is_fresh() && hosts_.look([this] { begin_waiting(); })) {
+                waiting_for_hosts_.push_back(id);
+                look_until_ = std::min(look_until_, reactor_.now() + longest_look);
+            } else {
+                begin(id);
+            }
+        } catch (const std::bad_alloc&) {
+            drop(questions_.find(id));
+            throw;
         }
         rearm();
     }
@@ -425,14 +460,18 @@ public:
         if (!running_) delete this;
     }
 
-    Next run() override {
+    Next run() noexcept override {
         running_ = true;
-        process();
-        if (look_until_ <= reactor_.now()) begin_waiting();
-        go_on();
-        expire();
+        // Not the time that it is now: what had come by then has been noted, and maybe no more.
+        if (timer_.take_fired()) due_ = armed_for_;
+        try {
+            go_on();
+        } catch (const std::bad_alloc&) {
+            starved_ = true;
+        }
         // Those who are told may ask again, which may be answered at once: in the next turn.
-        std::deque<Finished> batch = std::exchange(finished_, {});
+        std::list<Finished> batch;
+        batch.splice(batch.end(), finished_);
         while (!batch.empty() && !closing_) {
             const Finished finished = std::move(batch.front());
             batch.pop_front();
@@ -466,6 +505,8 @@ private:
         NameQuestion question;
         Done done;
         TimePoint deadline;
+        bool starved = false;  // what came for it could not be kept: it fails
+        bool excused = false;  // its time was over once, but it was we who were late
         std::map<std::string, Host> hosts;
         std::set<std::uint64_t> lookups;
         // Of a service:
@@ -492,13 +533,21 @@ private:
         int status = ARES_ETIMEOUT;  // what is known to be wrong
         bool active = false;
         TimePoint next = TimePoint::max();  // when the next server is asked
+        std::vector<Channel*> asked = {};   // of which an answer is awaited: one for each query
     };
     // What c-ares gives back to us, whatever happens: exactly once.
     struct Query {
         Impl* self;
+        Channel* channel;
         std::uint64_t lookup;
         std::size_t server;
         bool edns;
+    };
+    struct Socket {
+        Socket(Channel& owner, Reactor& reactor, Task& task) noexcept
+            : channel{&owner}, watch{reactor, task} {}
+        Channel* channel;
+        Watch watch;
     };
     using Entry = std::map<std::uint64_t, Question>::iterator;
 
@@ -512,43 +561,89 @@ private:
     // c-ares says so before it closes a socket, too. Level-triggered, unlike all others: it reads one
     // piece of a TCP answer at a time, and stops at a datagram from a stranger, both without having
     // seen EAGAIN.
-    void watch(int fd, bool readable, bool writable) {
-        watches_.erase(fd);
+    void watch(Channel& channel, int fd, bool readable, bool writable) noexcept {
+        sockets_.erase(fd);
         if (!readable && !writable) return;
         const std::uint32_t events = (readable ? EPOLLIN : 0U) | (writable ? EPOLLOUT : 0U);
-        Watch& watch = watches_.try_emplace(fd, reactor_, *this).first->second;
         // Without it the question is not answered in time; which is then told.
-        static_cast<void>(watch.attach(fd, events));
+        try {
+            const auto added = sockets_.try_emplace(fd, channel, reactor_, *this).first;
+            static_cast<void>(added->second.watch.attach(fd, events));
+        } catch (const std::bad_alloc&) {
+            return;
+        }
     }
 
-    void process() {
+    // Late is not dead: while something comes, it is read, and time stands still. An answer may have
+    // several pieces, of which c-ares reads one at a time, and other answers may lie behind it.
+    void go_on() {
+        if (process() && ++reads_in_a_row_ < most_reads) {
+            reactor_.schedule(*this);
+        } else {
+            reads_in_a_row_ = 0;
+            for (Server& server : servers_) {
+                for (const auto& channel : server.channels)
+                    ares_process_fd(channel->get(), ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+            }
+            const TimePoint due = std::exchange(due_, TimePoint::min());
+            if (look_until_ <= due) begin_waiting();
+            expire(due);
+            attempt_due(due);
+        }
+        start_waiting();
+        cancel_unawaited();
+    }
+
+    // Whether anything had come. A channel is told only of its own sockets: of whatever it is told, it
+    // gives up what has taken too long.
+    bool process() {
         struct Ready {
+            Channel* channel;
             ares_socket_t readable;
             ares_socket_t writable;
         };
         std::vector<Ready> ready;
-        for (auto& [fd, watch] : watches_) {
-            const ares_socket_t readable = watch.readable() ? fd : ARES_SOCKET_BAD;
-            const ares_socket_t writable = watch.writable() ? fd : ARES_SOCKET_BAD;
-            watch.clear_readable();
-            watch.clear_writable();
+        ready.reserve(sockets_.size());
+        bool some_readable = false;
+        for (auto& [fd, socket] : sockets_) {
+            const ares_socket_t readable = socket.watch.readable() ? fd : ARES_SOCKET_BAD;
+            const ares_socket_t writable = socket.watch.writable() ? fd : ARES_SOCKET_BAD;
+            socket.watch.clear_readable();
+            socket.watch.clear_writable();
+            some_readable = some_readable || readable == fd;
             if (readable != writable || readable != ARES_SOCKET_BAD)
-                ready.push_back({readable, writable});
+                ready.push_back({socket.channel, readable, writable});
         }
-        // Whose a descriptor is, c-ares knows: each channel looks only at its own. Which may be closed
-        // and opened anew meanwhile, by another one; then there is nothing to read.
-        ready.push_back({ARES_SOCKET_BAD, ARES_SOCKET_BAD});  // what has timed out
-        for (const auto& [readable, writable] : ready) {
-            for (Server& server : servers_) {
-                for (const auto& channel : server.channels)
-                    ares_process_fd(channel->get(), readable, writable);
-            }
+        // Some may be closed and opened anew meanwhile, by another channel; then there is nothing to
+        // read for this one.
+        for (const auto& [channel, readable, writable] : ready)
+            ares_process_fd(channel->get(), readable, writable);
+        return some_readable;
+    }
+
+    void expire(TimePoint due) {
+        for (auto next = questions_.begin(); next != questions_.end();) {
+            const auto current = next++;
+            if (current->second.deadline <= due && !may_have_been_us(current->second))
+                finish_late(current);
         }
     }
 
-    void expire() {
-        while (!questions_.empty() && questions_.begin()->second.deadline <= reactor_.now())
-            finish_late(questions_.begin());
+    // Whoever was stopped for a while cannot tell how long a server took, and has not asked what comes
+    // next. So there is the same time once more, and whoever was silent is asked again. Once, or a
+    // machine that is always late would never be answered.
+    bool may_have_been_us(Question& question) {
+        if (reactor_.now() - question.deadline < tolerated_lateness ||
+            std::exchange(question.excused, true))
+            return false;
+        question.deadline = reactor_.now() + timeout_;
+        for (const std::uint64_t id : question.lookups) {
+            Lookup& lookup = lookups_.at(id);
+            if (!lookup.active) continue;
+            lookup.round = 0;
+            lookup.next = reactor_.now();
+        }
+        return true;
     }
 
     // c-ares goes by CLOCK_MONOTONIC, which may be a little behind the turn's now() or before it; then
@@ -557,7 +652,7 @@ private:
         if (!finished_.empty()) reactor_.schedule(*this);
         timer_.cancel();
         TimePoint next = look_until_;
-        if (!questions_.empty()) next = std::min(next, questions_.begin()->second.deadline);
+        for (const auto& [id, question] : questions_) next = std::min(next, question.deadline);
         for (const std::uint64_t id : active_) next = std::min(next, lookups_.at(id).next);
         for (const Server& server : servers_) {
             for (const auto& channel : server.channels) {
@@ -567,6 +662,8 @@ private:
                                           std::chrono::microseconds{wait.tv_usec});
             }
         }
+        if (std::exchange(starved_, false)) next = reactor_.now() + patience;
+        armed_for_ = next;
         if (next != TimePoint::max()) timer_.start_at(next);
     }
 
@@ -575,30 +672,47 @@ private:
     void look_up(Entry question, std::string name, unsigned type,
                  std::function<void(int status, Message message)> done) {
         const std::uint64_t id = next_lookup_++;
-        Lookup& lookup = lookups_[id];
-        lookup.question = question->first;
-        lookup.name = std::move(name);
-        lookup.type = type;
-        lookup.done = std::move(done);
+        Lookup lookup{.question = question->first,
+                      .name = std::move(name),
+                      .type = type,
+                      .done = std::move(done)};
         lookup.failed.resize(servers_.size());
-        question->second.lookups.insert(id);
-        waiting_.push_back(id);
+        waiting_.push_back(id);  // one that there is not is passed over
+        const auto added = lookups_.emplace(id, std::move(lookup)).first;
+        try {
+            question->second.lookups.insert(id);
+        } catch (const std::bad_alloc&) {
+            lookups_.erase(added);
+            throw;
+        }
         // At once, if there is room; but not within whoever asks, for this may be over at once.
         reactor_.schedule(*this);
     }
 
-    void go_on() {
+    void attempt_due(TimePoint due) {
         for (const std::uint64_t id : std::vector<std::uint64_t>{active_.begin(), active_.end()}) {
             const auto found = lookups_.find(id);
-            if (found != lookups_.end() && found->second.next <= reactor_.now()) attempt(found);
+            if (found != lookups_.end() && found->second.next <= due) attempt(found);
         }
+    }
+
+    void start_waiting() {
         while (active_.size() < most_in_flight && !waiting_.empty()) {
             const auto found = lookups_.find(waiting_.front());
+            if (found != lookups_.end()) active_.insert(found->first);
             waiting_.pop_front();
             if (found == lookups_.end()) continue;
             found->second.active = true;
-            active_.insert(found->first);
             attempt(found);
+        }
+    }
+
+    // What nobody waits for any more would keep sockets open, and would be remembered for nothing.
+    void cancel_unawaited() {
+        for (Server& server : servers_) {
+            for (const auto& channel : server.channels) {
+                if (channel->queries > 0 && channel->awaited == 0) ares_cancel(channel->get());
+            }
         }
     }
 
@@ -625,21 +739,37 @@ private:
     }
 
     void query(LookupEntry entry, std::size_t server, bool edns) {
-        const Lookup& lookup = entry->second;
-        ares_query(servers_[server].channels[edns ? 1 : 0]->get(), lookup.name.c_str(), class_in,
-                   static_cast<int>(lookup.type), on_reply,
-                   std::make_unique<Query>(Query{this, entry->first, server, edns}).release());
+        Lookup& lookup = entry->second;
+        const std::string name = lookup.name;
+        Channel& channel = *servers_[server].channels[edns ? 1 : 0];
+        auto query = std::make_unique<Query>(Query{this, &channel, entry->first, server, edns});
+        lookup.asked.push_back(&channel);
+        ++channel.queries;
+        ++channel.awaited;
+        // Which may be over at once, and the lookup with it.
+        ares_query(channel.get(), name.c_str(), class_in, static_cast<int>(lookup.type), on_reply,
+                   query.release());
     }
 
     static void on_reply(void* argument, int status, int, unsigned char* message, int length) {
         const std::unique_ptr<Query> query{static_cast<Query*>(argument)};
         Impl& self = *query->self;
         if (self.closing_) return;
+        --query->channel->queries;
         const auto found = self.lookups_.find(query->lookup);
         if (found == self.lookups_.end()) return;  // too late
+        const std::uint64_t question = found->second.question;
+        std::vector<Channel*>& asked = found->second.asked;
+        asked.erase(std::ranges::find(asked, query->channel));
+        --query->channel->awaited;
         const bool has_message = status == ARES_SUCCESS && message != nullptr && length > 0;
-        self.on_reply(found, *query, status,
-                      has_message ? Message{message, static_cast<std::size_t>(length)} : Message{});
+        try {
+            self.on_reply(
+                found, *query, status,
+                has_message ? Message{message, static_cast<std::size_t>(length)} : Message{});
+        } catch (const std::bad_alloc&) {
+            self.starve(question);  // c-ares is no way for an exception
+        }
     }
 
     void on_reply(LookupEntry entry, const Query& query, int status, Message message) {
@@ -678,24 +808,46 @@ private:
         const auto done = std::move(entry->second.done);
         const auto question = questions_.find(entry->second.question);
         forget(entry);
-        if (question == questions_.end()) return;
+        if (question == questions_.end() || question->second.starved) return;
         done(status, message);
         if (!waiting_.empty()) reactor_.schedule(*this);
     }
 
-    void forget(LookupEntry entry) {
+    void forget(LookupEntry entry) noexcept {
         const auto question = questions_.find(entry->second.question);
         if (question != questions_.end()) question->second.lookups.erase(entry->first);
         active_.erase(entry->first);
+        for (Channel* const channel : entry->second.asked) --channel->awaited;
         lookups_.erase(entry);
+    }
+
+    // Half of what has come for it is lost. It ends outside of whatever goes on.
+    void starve(std::uint64_t id) noexcept {
+        const auto question = questions_.find(id);
+        if (question == questions_.end()) return;
+        question->second.starved = true;
+        question->second.deadline = reactor_.now();
+        reactor_.schedule(*this);
+    }
+
+    void drop(Entry question) noexcept {
+        if (question == questions_.end()) return;
+        while (!question->second.lookups.empty())
+            forget(lookups_.find(*question->second.lookups.begin()));
+        questions_.erase(question);
     }
 
     // --- names
 
-    void begin_waiting() {
+    void begin_waiting() noexcept {
         look_until_ = TimePoint::max();
-        for (const std::uint64_t id : std::exchange(waiting_for_hosts_, {})) {
-            if (questions_.contains(id)) begin(id);
+        const std::vector<std::uint64_t> waiting = std::exchange(waiting_for_hosts_, {});
+        for (const std::uint64_t id : waiting) {
+            try {
+                if (questions_.contains(id)) begin(id);
+            } catch (const std::bad_alloc&) {
+                starve(id);
+            }
         }
         reactor_.schedule(*this);
     }
@@ -866,8 +1018,9 @@ private:
     // Its time is over: what has not been answered is told, and why, as far as that is known.
     void finish_late(Entry entry) {
         Question& question = entry->second;
+        if (question.starved) return finish(entry, failure(ARES_ENOMEM));
         int reason = ARES_ETIMEOUT;
-        for (const std::uint64_t id : std::set<std::uint64_t>{question.lookups}) {
+        for (const std::uint64_t id : question.lookups) {
             const auto lookup = lookups_.find(id);
             if (lookup->second.status != ARES_ETIMEOUT) reason = lookup->second.status;
         }
@@ -964,10 +1117,10 @@ private:
     void finish(Entry entry, NameAnswer answer) {
         if (answer.targets.size() > most_targets) answer = too_many();
         arrange(answer.targets);
-        for (const std::uint64_t id : std::set<std::uint64_t>{entry->second.lookups})
-            forget(lookups_.find(id));
-        finished_.push_back({std::move(entry->second.done), std::move(answer)});
-        questions_.erase(entry);
+        Finished& finished = finished_.emplace_back();
+        finished.done = std::move(entry->second.done);
+        finished.answer = std::move(answer);
+        drop(entry);
         reactor_.schedule(*this);
     }
 
@@ -980,15 +1133,19 @@ private:
     std::size_t ndots_;
     bool use_hosts_;
     HostsFile hosts_;
-    std::map<int, Watch> watches_;
+    std::map<int, Socket> sockets_;
     std::vector<Server> servers_;
-    std::map<std::uint64_t, Question> questions_;  // in the order of their deadlines
+    std::map<std::uint64_t, Question> questions_;
     std::vector<std::uint64_t> waiting_for_hosts_;
     TimePoint look_until_ = TimePoint::max();
     std::map<std::uint64_t, Lookup> lookups_;
     std::deque<std::uint64_t> waiting_;  // lookups whose turn has not come
     std::set<std::uint64_t> active_;     // those whose has
-    std::deque<Finished> finished_;
+    std::list<Finished> finished_;
+    TimePoint armed_for_ = TimePoint::max();
+    TimePoint due_ = TimePoint::min();  // what the timer fired for, and has not been done yet
+    int reads_in_a_row_ = 0;
+    bool starved_ = false;  // something is to be tried again
     std::uint64_t next_id_ = 0;
     std::uint64_t next_lookup_ = 0;
     bool running_ = false;

@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <stdexcept>
 #include <sys/socket.h>
+#include <utility>
 
 namespace eplb::test {
 namespace {
@@ -151,31 +152,43 @@ std::string DnsServer::edns_answer(std::string_view question) const {
     return reply += rest.substr(0, rest.find('\0') + 5);
 }
 
-void DnsServer::serve_udp() {
+std::size_t DnsServer::waiting() {
+    take_udp();
+    return taken_.size();
+}
+
+void DnsServer::take_udp() {
     std::array<char, 4096> buffer;
-    for (int found = 1;; ++found) {
-        sockaddr_storage from{};
-        socklen_t length = sizeof from;
-        const ssize_t size = ::recvfrom(udp_.get(), buffer.data(), buffer.size(), 0,
-                                        reinterpret_cast<sockaddr*>(&from), &length);
+    for (;;) {
+        Question question;
+        question.length = sizeof question.from;
+        const ssize_t size =
+            ::recvfrom(udp_.get(), buffer.data(), buffer.size(), 0,
+                       reinterpret_cast<sockaddr*>(&question.from), &question.length);
         if (size <= 0) return;
+        question.text.assign(buffer.data(), static_cast<std::size_t>(size));
+        taken_.push_back(std::move(question));
+    }
+}
+
+void DnsServer::serve_udp() {
+    take_udp();
+    most_at_once = std::max(most_at_once, static_cast<int>(taken_.size()));
+    for (const Question& question : std::exchange(taken_, {})) {
         ++udp_questions;
-        most_at_once = std::max(most_at_once, found);
-        const std::string_view question{buffer.data(), static_cast<std::size_t>(size)};
-        const bool has_edns = read_16(question, 10) > 0;
-        std::string reply = has_edns && edns != Edns::answers
-                                ? edns_answer(question)
-                                : answer({buffer.data(), static_cast<std::size_t>(size)});
+        const bool has_edns = read_16(question.text, 10) > 0;
+        std::string reply =
+            has_edns && edns != Edns::answers ? edns_answer(question.text) : answer(question.text);
         if (reply.empty()) continue;
         if (reply.size() > largest_datagram) {
-            reply = answer({buffer.data(), static_cast<std::size_t>(size)}).substr(0, header_bytes);
+            reply = reply.substr(0, header_bytes);
             reply[2] = static_cast<char>(reply[2] | 2);  // TC
             reply.replace(6, 2, 2, '\0');
-            reply += std::string{buffer.data() + header_bytes,
-                                 std::char_traits<char>::length(buffer.data() + header_bytes) + 5};
+            const std::string_view rest = std::string_view{question.text}.substr(header_bytes);
+            reply += rest.substr(0, rest.find('\0') + 5);
         }
-        ::sendto(udp_.get(), reply.data(), reply.size(), 0, reinterpret_cast<sockaddr*>(&from),
-                 length);
+        ::sendto(udp_.get(), reply.data(), reply.size(), 0,
+                 reinterpret_cast<const sockaddr*>(&question.from), question.length);
     }
 }
 

@@ -8,6 +8,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <sys/socket.h>
 #include <utility>
 #include <vector>
 
@@ -60,16 +61,26 @@ public:
     int most_at_once = 0;  ///< UDP questions that one serve() has found
 
     [[nodiscard]] Address address() const;
+    /// UDP questions that have come since serve().
+    [[nodiscard]] std::size_t waiting();
     /// Answers what has come; a TCP answer goes out a few bytes at each call.
     void serve();
 
 private:
     [[nodiscard]] std::string answer(std::string_view question) const;
     [[nodiscard]] std::string edns_answer(std::string_view question) const;
+    void take_udp();
     void serve_udp();
     void serve_tcp();
 
+    struct Question {
+        std::string text;
+        sockaddr_storage from{};
+        socklen_t length = 0;
+    };
+
     Fd udp_;
+    std::vector<Question> taken_;
     Fd listener_;
     Fd tcp_;
     std::string received_;

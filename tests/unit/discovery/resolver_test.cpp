@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 #include <fstream>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <sstream>
@@ -614,4 +615,101 @@ TEST_CASE("address records: they are read with their TTL, and what is cut is non
     DnsRecord odd = a_record("a.example", 1, "10.0.0.1");
     odd.data += "x";
     CHECK_FALSE(parse_addresses(dns_message(1, "a.example", dns_a, {.records = {odd}}), AF_INET));
+}
+
+namespace {
+
+constexpr Duration short_timeout = 1s;
+
+// As a process that is stopped until every time that it has given is over.
+void stand_still() {
+    const auto end = std::chrono::steady_clock::now() + 2 * short_timeout;
+    while (std::chrono::steady_clock::now() < end) ::usleep(1000);
+}
+
+}  // namespace
+
+TEST_CASE("resolver: what came while the process was stopped is read before its time is over",
+          "[control][resolver][late]") {
+    // Each knows one of the names, and is silent when it is asked for the other.
+    Rig rig;
+    DnsServer other;
+    rig.dns.replies[{"one.example", dns_a}] = {
+        .records = {a_record("one.example", 60, "10.0.0.1")}};
+    rig.dns.replies[{"two.example", dns_a}] = {.rcode = -1};
+    other.replies[{"one.example", dns_a}] = {.rcode = -1};
+    other.replies[{"two.example", dns_a}] = {.records = {a_record("two.example", 60, "10.0.0.2")}};
+    DnsValues values;
+    values.servers = {rig.dns.address(), other.address()};
+    values.family = NameFamily::ipv4;
+    values.timeout = short_timeout;
+    Resolver resolver{rig.reactor, values, SystemNames{}};
+    std::map<std::string, std::string> answers;
+    for (const std::string name : {"one.example", "two.example"}) {
+        resolver.ask(*NameQuestion::parse(name + ":1"),
+                     [&answers, name](const NameAnswer& given) { answers[name] = text_of(given); });
+    }
+    // Until the second one has been asked for both; neither is served before.
+    const auto asked = [&] { return other.waiting() >= 2; };
+    const auto guard = std::chrono::steady_clock::now() + 30s;
+    while (!asked()) {
+        rig.reactor.run_once(1ms);
+        REQUIRE(std::chrono::steady_clock::now() < guard);
+    }
+    rig.dns.serve();
+    other.serve();
+    stand_still();
+    for (int i = 0; i < 20; ++i) rig.reactor.run_once(0ms);
+    CHECK(answers["one.example"] == "good 60s: 10.0.0.1:1");
+    CHECK(answers["two.example"] == "good 60s: 10.0.0.2:1");
+}
+
+TEST_CASE("resolver: an answer of many pieces that came while the process was stopped is read",
+          "[control][resolver][late]") {
+    Rig rig{NameFamily::ipv4, short_timeout, SystemNames{}};
+    DnsReply reply;
+    for (int i = 0; i < 250; ++i)
+        reply.records.push_back(a_record("many.example", 60, fmt::format("10.0.1.{}", i)));
+    rig.dns.replies[{"many.example", dns_a}] = reply;
+    rig.dns.tcp_piece_bytes = 100'000;
+    std::optional<NameAnswer> answer;
+    rig.resolver->ask(*NameQuestion::parse("many.example:1"),
+                      [&](const NameAnswer& given) { answer = given; });
+    rig.turn_until([&] { return rig.dns.tcp_questions == 1; });
+    stand_still();
+    for (int i = 0; i < 20; ++i) rig.reactor.run_once(0ms);
+    REQUIRE(answer);
+    CHECK(answer->targets.size() == 250);
+}
+
+TEST_CASE("resolver: what follows from an answer is asked though the process was stopped meanwhile",
+          "[control][resolver][late]") {
+    Rig rig{NameFamily::ipv4, short_timeout, SystemNames{}};
+    rig.dns.replies[{"s.example", dns_srv}] = {
+        .records = {srv_record("s.example", 60, 1, 2, 3, "a.example")}};
+    rig.dns.replies[{"a.example", dns_a}] = {.records = {a_record("a.example", 50, "10.0.0.1")}};
+    std::optional<NameAnswer> answer;
+    rig.resolver->ask(*NameQuestion::parse("srv:s.example"),
+                      [&](const NameAnswer& given) { answer = given; });
+    rig.turn_until([&] { return rig.dns.udp_questions == 1; });
+    stand_still();
+    rig.turn_until([&] { return answer.has_value(); });
+    CHECK(text_of(*answer) == "good 50s: 10.0.0.1:3(1,2)");
+}
+
+TEST_CASE("resolver: whoever was silent while the process was stopped is asked again, once",
+          "[control][resolver][late]") {
+    const bool answers = GENERATE(true, false);
+    Rig rig{NameFamily::ipv4, short_timeout, SystemNames{}};
+    DnsReply& reply = rig.dns.replies[{"a.example", dns_a}];
+    reply.rcode = -1;
+    std::optional<NameAnswer> answer;
+    rig.resolver->ask(*NameQuestion::parse("a.example:1"),
+                      [&](const NameAnswer& given) { answer = given; });
+    rig.turn_until([&] { return rig.dns.udp_questions == 1; });
+    stand_still();
+    if (answers) reply = {.records = {a_record("a.example", 50, "10.0.0.1")}};
+    rig.turn_until([&] { return answer.has_value(); });
+    CHECK(text_of(*answer) ==
+          (answers ? "good 50s: 10.0.0.1:1" : "unanswered: no answer within 1s"));
 }
