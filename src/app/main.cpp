@@ -106,6 +106,17 @@ void introduce(Log& log, const Config& config, const Proxy& proxy, std::size_t d
     say("ready");
 }
 
+// What has happened has happened, with or without the memory for a line.
+template <class... Arguments>
+void tell(Log& log, LogLevel level, fmt::format_string<const Arguments&...> what,
+          const Arguments&... arguments) noexcept {
+    try {
+        log.on_event(level, fmt::format(what, arguments...));
+    } catch (const std::bad_alloc&) {
+        return;
+    }
+}
+
 // What `eplb reload` asks for. It may compare any file, but go over to none but ours.
 void answer_request(control::Reloader& reloader, const std::optional<std::filesystem::path>& own,
                     std::string_view line, const control::ControlServer::Answer& answer) {
@@ -238,18 +249,22 @@ int serve(const CommandLine& options, control::ResolvedSettings resolved,
 
     bool stopping = false;
     const auto stop = [&](int signal) {
-        if (std::exchange(stopping, true)) {
-            log.on_event(LogLevel::warning,
-                         fmt::format("SIG{} again: resetting {} sessions", ::sigabbrev_np(signal),
-                                     proxy.active_sessions()));
+        if (stopping) {
+            tell(log, LogLevel::warning, "SIG{} again: resetting {} sessions",
+                 ::sigabbrev_np(signal), proxy.active_sessions());
             proxy.reset_sessions();
             return;
         }
-        log.on_event(LogLevel::info,
-                     fmt::format("SIG{}: no longer accepting", ::sigabbrev_np(signal)));
+        tell(log, LogLevel::info, "SIG{}: no longer accepting", ::sigabbrev_np(signal));
         reloader.stop();
         if (control_server) control_server->close();  // a successor may begin while sessions finish
-        proxy.drain([&](std::size_t) { reactor.stop(); });
+        try {
+            proxy.drain([&](std::size_t) { reactor.stop(); });
+            stopping = true;
+        } catch (const std::bad_alloc&) {
+            ::kill(::getpid(), signal);  // it is pending until we have a look again
+            throw;
+        }
     };
     const auto reload = [&] {
         if (stopping) return;
@@ -258,11 +273,15 @@ int serve(const CommandLine& options, control::ResolvedSettings resolved,
                          "SIGHUP ignored: there is no configuration file to read again");
             return;
         }
-        log.on_event(LogLevel::info,
-                     fmt::format("SIGHUP: reading {} again", options.source.file->string()));
+        tell(log, LogLevel::info, "SIGHUP: reading {} again", options.source.file->native());
         control::Reloader::Request request;
         request.strict = options.strict;
-        reloader.request(std::move(request));
+        try {
+            reloader.request(std::move(request));
+        } catch (const std::bad_alloc&) {
+            log.on_event(LogLevel::error,
+                         "not reloaded: out of memory; the old configuration keeps serving");
+        }
     };
     on_signal = [&](int signal) {
         if (obey_log_signal(signal)) return;

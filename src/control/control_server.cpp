@@ -10,6 +10,7 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <exception>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -23,8 +24,9 @@ constexpr mode_t owner_only = 0600;
 
 }  // namespace
 
-/// reading -> thinking: a whole line has come; thinking -> writing: the answer is there. Gone when
-/// the answer is written, the client has left, or its time is up.
+/// reading -> thinking: a whole line has come; thinking -> writing: the answer is there; thinking ->
+/// given_up: there will be none. Gone when the answer is written, the client has left, its time is up,
+/// or there is no memory for it: the process is full of sessions that need no control.
 class ControlServer::Client final : public Task, public std::enable_shared_from_this<Client> {
 public:
     Client(ControlServer& server, Fd socket)
@@ -39,26 +41,51 @@ public:
     }
 
     Next run() noexcept override {
-        // What came in time is in time, even if it is we who are late to look.
-        const Next next = look();
-        return next == Next::wait && timer_.take_fired() ? Next::done : next;
+        try {
+            // What came in time is in time, even if it is we who are late to look.
+            const Next next = look();
+            return next == Next::wait && timer_.take_fired() ? Next::done : next;
+        } catch (const std::exception&) {
+            return Next::done;
+        }
     }
 
     void retire() noexcept override { server_.on_gone(*this); }
 
 private:
-    enum class State : std::uint8_t { reading, thinking, writing };
+    enum class State : std::uint8_t { reading, thinking, writing, given_up };
 
-    Next look() noexcept {
+    // Held by all who may still answer. When the last of them is gone without a word, be it that there
+    // was no memory for one, the client need not wait any longer.
+    class Owed {
+    public:
+        explicit Owed(std::weak_ptr<Client> client) noexcept : client_{std::move(client)} {}
+        ~Owed() {
+            if (const auto client = client_.lock()) client->give_up();
+        }
+        Owed(const Owed&) = delete;
+        Owed& operator=(const Owed&) = delete;
+
+        void answer(std::string line) noexcept {
+            if (const auto client = client_.lock()) client->answer(std::move(line));
+            client_.reset();
+        }
+
+    private:
+        std::weak_ptr<Client> client_;
+    };
+
+    Next look() {
         switch (state_) {
         case State::reading: return read();
         case State::thinking: return watch_.hung_up() && watch_.failed() ? Next::done : Next::wait;
         case State::writing: return write();
+        case State::given_up: return Next::done;
         }
         return Next::done;
     }
 
-    Next read() noexcept {
+    Next read() {
         std::array<char, 4096> buffer;
         while (watch_.readable()) {
             const ssize_t got = ::recv(socket_.get(), buffer.data(), buffer.size(), 0);
@@ -82,13 +109,17 @@ private:
         state_ = State::thinking;
         timer_.cancel();  // what it asked for may take as long as a name server does
         const std::string line = std::exchange(text_, {});
-        server_.handler_(line, [self = weak_from_this()](std::string answer) {
-            if (const auto client = self.lock()) client->answer(std::move(answer));
-        });
+        server_.handler_(line, [owed = std::make_shared<Owed>(weak_from_this())](
+                                   std::string answer) { owed->answer(std::move(answer)); });
         return Next::wait;
     }
 
-    void answer(std::string line) {
+    void give_up() noexcept {
+        state_ = State::given_up;
+        server_.reactor_.schedule(*this);
+    }
+
+    void answer(std::string line) noexcept {
         text_ = std::move(line);
         state_ = State::writing;
         timer_.start(patience);
@@ -143,9 +174,15 @@ void ControlServer::close() noexcept {
     }
 }
 
-void ControlServer::on_accept(Fd socket) {
-    const auto client = std::make_shared<Client>(*this, std::move(socket));
-    if (client->start()) clients_.push_back(client);
+// Whoever comes when there is no memory is sent away.
+void ControlServer::on_accept(Fd socket) noexcept {
+    try {
+        const auto client = std::make_shared<Client>(*this, std::move(socket));
+        clients_.push_back(client);
+        if (!client->start()) clients_.pop_back();
+    } catch (const std::exception&) {
+        return;
+    }
 }
 
 void ControlServer::on_gone(const Client& client) noexcept {

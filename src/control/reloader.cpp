@@ -22,6 +22,18 @@ namespace {
 
 // Short enough for a string to need none.
 constexpr const char* out_of_memory = "out of memory\n";
+// What there was no memory for is tried again.
+constexpr Duration patience = std::chrono::seconds{1};
+
+// What is to be said of it, with or without memory.
+std::string text_of(const std::exception& error) noexcept {
+    try {
+        if (dynamic_cast<const std::bad_alloc*>(&error) != nullptr) return out_of_memory;
+        return fmt::format("{}\n", describe(error));
+    } catch (const std::bad_alloc&) {
+        return out_of_memory;
+    }
+}
 
 std::string joined(const std::vector<std::string>& lines) {
     std::string text;
@@ -139,23 +151,37 @@ Reloader::Reloader(Reactor& reactor, Proxy& proxy, ProxyObserver& observer, Conf
       running_names_{names_of(running_->settings)},
       hooks_{std::move(hooks)},
       names_{std::move(names)},
-      own_listeners_{std::make_shared<const OwnListeners>(running_->config)} {
-    keep_names();
+      own_listeners_{std::make_shared<const OwnListeners>(running_->config)},
+      names_again_{reactor, [this] { on_names_changed(); }},
+      sweep_{reactor, [this] { sweep(); }} {
+    keep(*names_, running_names_);
+    sweep_later();
 }
 
-void Reloader::stop() {
+// What has happened has happened, with or without the memory for a line.
+template <class... Arguments>
+void Reloader::tell(LogLevel level, fmt::format_string<const Arguments&...> what,
+                    const Arguments&... arguments) const noexcept {
+    try {
+        observer_.on_event(level, fmt::format(what, arguments...));
+    } catch (const std::bad_alloc&) {}
+}
+
+void Reloader::stop() noexcept {
     stopped_ = true;
-    std::deque<Pending> waiting;
-    while (pending_.size() > (busy_ ? 1U : 0U)) {
-        waiting.push_front(std::move(pending_.back()));
-        pending_.pop_back();
-    }
-    for (Pending& refused : waiting) refuse(std::move(refused.done));
+    const auto first = pending_.begin() + (busy_ ? 1 : 0);
+    for (auto refused = first; refused != pending_.end(); ++refused)
+        refuse(std::move(refused->done));
+    pending_.erase(first, pending_.end());
 }
 
-void Reloader::refuse(Done done) {
+// Whoever cannot be told sees that nobody has an answer any more.
+void Reloader::refuse(Done done) noexcept {
     if (!done) return;
-    reactor_.post([done = std::move(done)] { done({Outcome::Kind::failed, "it is stopping\n"}); });
+    try {
+        reactor_.post(
+            [done = std::move(done)] { done({Outcome::Kind::failed, "it is stopping\n"}); });
+    } catch (const std::bad_alloc&) {}
 }
 
 void Reloader::request(Request request, Done done) {
@@ -170,11 +196,23 @@ void Reloader::request(Request request, Done done) {
     if (!busy_) begin_next();
 }
 
-void Reloader::begin_next() {
+void Reloader::begin_next() noexcept {
     if (pending_.empty() || stopped_) return;
     busy_ = true;
+    ++changes_;
     if (pending_.front().names_only) return go_over_to_names();
-    read_file();
+    attempt([this] { read_file(); });
+}
+
+// A step of a request. What cannot be done, for lack of memory above all, is not gone over to, and the
+// next one has its turn.
+template <class Step>
+void Reloader::attempt(Step step) noexcept {
+    try {
+        step();
+    } catch (const std::exception& error) {
+        finish({Outcome::Kind::failed, text_of(error)});
+    }
 }
 
 // From the other thread, which has the time: nobody would know that it is done if that were lost.
@@ -190,29 +228,22 @@ void Reloader::post_when_possible(const std::function<void()>& fn) {
 
 // Has the other thread do it, and goes on with `then`.
 void Reloader::work(std::function<void(Loaded&)> what, void (Reloader::*then)(Loaded&)) {
-    background_.run(
-        [this, loaded = current_, what = std::move(what), then, alive = std::weak_ptr{alive_}] {
-            try {
-                try {
-                    what(*loaded);
-                } catch (const std::exception& error) {
-                    loaded->usable = false;
-                    loaded->outcome = {Outcome::Kind::failed, fmt::format("{}\n", describe(error))};
-                }
-            } catch (const std::bad_alloc&) {
-                loaded->outcome.kind = Outcome::Kind::failed;
-                loaded->outcome.report = out_of_memory;
-            }
-            post_when_possible([this, then, alive] {
-                if (alive.expired()) return;
-                working_ = false;
-                try {
-                    (this->*then)(*current_);
-                } catch (const std::bad_alloc&) {
-                    finish({Outcome::Kind::failed, out_of_memory});
-                }
-            });
-        });
+    // Made here, where somebody can be told that there is no memory for it.
+    std::function<void()> letter = [this, then, alive = std::weak_ptr{alive_}] {
+        if (alive.expired()) return;
+        working_ = false;
+        attempt([&] { (this->*then)(*current_); });
+    };
+    background_.run([this, loaded = current_, what = std::move(what), letter = std::move(letter)] {
+        try {
+            what(*loaded);
+        } catch (const std::exception& error) {
+            loaded->usable = false;
+            loaded->prepared.reset();
+            loaded->outcome = {Outcome::Kind::failed, text_of(error)};
+        }
+        post_when_possible(letter);
+    });
     working_ = true;
 }
 
@@ -252,15 +283,11 @@ void Reloader::read_file() {
             }
             if (now.usable && !now.request.dry_run) prepare_log(now);
         } catch (const std::exception& error) {
-            now.outcome.report = fmt::format("{}\n", describe(error));
+            now.outcome.report = text_of(error);
             now.usable = false;
         }
     };
-    try {
-        work(read, &Reloader::on_loaded);
-    } catch (const std::exception& error) {
-        finish({Outcome::Kind::failed, fmt::format("{}\n", describe(error))});
-    }
+    work(read, &Reloader::on_loaded);
 }
 
 void Reloader::prepare_log(Loaded& loaded) const {
@@ -269,8 +296,8 @@ void Reloader::prepare_log(Loaded& loaded) const {
         loaded.log = hooks_.prepare_log(loaded.wanted->settings.log.values);
     } catch (const std::exception& error) {
         loaded.outcome.kind = Outcome::Kind::failed;
-        loaded.outcome.report += fmt::format("{}\n", describe(error));
         loaded.usable = false;
+        loaded.outcome.report += text_of(error);
     }
 }
 
@@ -279,15 +306,11 @@ void Reloader::prepare_log(Loaded& loaded) const {
 void Reloader::on_loaded(Loaded& loaded) {
     if (!loaded.usable) return finish(loaded.outcome);
     if (stopped_) return finish({Outcome::Kind::failed, "it is stopping\n"});
-    try {
-        candidate_ = make_names(reactor_, loaded.wanted->settings.dns.values,
-                                std::move(loaded.system), observer_);
-        candidate_->set_judge(std::move(loaded.judge));
-        candidate_->adopt(*names_);
-        candidate_->learn(loaded.names, [this] { on_learnt(*current_); });
-    } catch (const std::exception& error) {
-        finish({Outcome::Kind::failed, fmt::format("{}\n", describe(error))});
-    }
+    candidate_ = make_names(reactor_, loaded.wanted->settings.dns.values, std::move(loaded.system),
+                            observer_);
+    candidate_->set_judge(std::move(loaded.judge));
+    candidate_->adopt(*names_);
+    candidate_->learn(loaded.names, [this] { attempt([this] { on_learnt(*current_); }); });
 }
 
 void Reloader::on_learnt(Loaded& loaded) {
@@ -339,26 +362,37 @@ void Reloader::on_drafted(Loaded& loaded) {
 
 void Reloader::go_over(Loaded& loaded) {
     if (!loaded.log.problem.empty()) loaded.outcome.report += loaded.log.problem + '\n';
+    // Whatever takes memory comes before: what is gone over to cannot be taken back.
+    leftovers_.reserve(leftovers_.size() + 2);
+    keep(*candidate_, loaded.names);
+    proxy_.apply(*loaded.prepared, [this, alive = std::weak_ptr{alive_}] {
+        if (!alive.expired()) on_gone_over();
+    });
     try {
-        proxy_.apply(*loaded.prepared, [this, alive = std::weak_ptr{alive_}] {
-            if (!alive.expired()) finish(current_->outcome, proxy_.listener_troubles());
-        });
         if (loaded.log.go_over) loaded.log.go_over();
-        leftovers_.push_back(std::exchange(running_, loaded.wanted));
-        running_names_ = std::move(loaded.names);
-        leftovers_.push_back(std::exchange(own_listeners_, loaded.listeners));
-        names_ = std::move(candidate_);
-        keep_names();
-        tell_readiness(loaded);
     } catch (const std::exception& error) {
-        finish({Outcome::Kind::failed, fmt::format("{}\n", describe(error))});
+        tell(LogLevel::error, "reload: the log stays as it was: {}", describe(error));
     }
+    leftovers_.push_back(std::exchange(running_, loaded.wanted));
+    running_names_ = std::move(loaded.names);
+    leftovers_.push_back(std::exchange(own_listeners_, loaded.listeners));
+    names_ = std::move(candidate_);
+    sweep_later();
+    tell_readiness(loaded);
+}
+
+void Reloader::on_gone_over() noexcept {
+    std::vector<std::string> troubles;
+    try {
+        troubles = proxy_.listener_troubles();
+    } catch (const std::bad_alloc&) {}  // they are logged already
+    finish(std::move(current_->outcome), troubles);
 }
 
 // What thousands of backends leave behind takes longer than a turn may.
 void Reloader::free_leftovers() noexcept {
-    leftovers_.push_back(std::move(current_));
     try {
+        leftovers_.push_back(std::move(current_));
         background_.run([leftovers = std::move(leftovers_)] {});
     } catch (const std::exception&) {
         // Then it is freed here.
@@ -366,50 +400,82 @@ void Reloader::free_leftovers() noexcept {
     leftovers_.clear();
 }
 
-void Reloader::keep_names() {
-    names_->keep(running_names_, [this] { on_names_changed(); });
-    sweep_later();
+void Reloader::keep(Names& names, const std::vector<std::string>& addresses) {
+    names.keep(addresses, [this] { on_names_changed(); });
 }
 
 // Absent addresses are kept for their sessions, and cost a check each and a place in every answer: so
 // now and then it is looked which ones have none.
-void Reloader::sweep_later() {
+void Reloader::sweep_later() noexcept {
     static constexpr Duration interval = std::chrono::seconds{10};
-    if (sweep_ || !names_->has_absent()) return;
-    sweep_ = std::make_unique<Retirement>(reactor_, interval, [this](Retirement&) {
-        sweep_.reset();
-        sweep();
-        sweep_later();
-    });
+    if (names_->has_absent()) sweep_.start(interval);
 }
 
-void Reloader::sweep() {
-    if (busy_ || stopped_) return;  // one that is absent only just may still get a session
-    std::unordered_set<std::string> busy;
-    for (const BackendStatus& backend : proxy_.backends()) {
-        if (backend.active == 0) continue;
-        busy.insert(backend.address.to_string());
-        busy.insert(backend.address.with_port(0).to_string());  // as Names has those of hosts
-    }
-    names_->forget_absent(
-        [&](const NameTarget& target) { return !busy.contains(target.address.to_string()); });
+// Which backends have sessions takes time in proportion to all of them, so the other thread finds out.
+void Reloader::sweep() noexcept {
+    try {
+        if (is_settled()) find_busy();
+    } catch (const std::exception&) {}  // the next time
+    sweep_later();
+}
+
+// Whether what Names says is what is served by: else one that is absent may still get a session.
+bool Reloader::is_settled() const noexcept {
+    return !busy_ && pending_.empty() && !stopped_ && !names_again_.armed();
+}
+
+void Reloader::find_busy() {
+    auto busy = std::make_shared<std::unordered_set<std::string>>();
+    std::function<void()> letter = [this, busy, alive = std::weak_ptr{alive_}, names = names_.get(),
+                                    changes = changes_] {
+        if (alive.expired() || !is_settled() || changes != changes_) return;
+        names->forget_absent(
+            [&](const NameTarget& target) { return !busy->contains(target.address.to_string()); });
+    };
+    background_.run([this, busy, letter = std::move(letter)] {
+        try {
+            for (const BackendStatus& backend : proxy_.backends()) {
+                if (backend.active == 0) continue;
+                busy->insert(backend.address.to_string());
+                // As Names has those of hosts.
+                busy->insert(backend.address.with_port(0).to_string());
+            }
+        } catch (const std::bad_alloc&) {
+            return;  // the next time
+        }
+        post_when_possible(letter);
+    });
 }
 
 void Reloader::tell_readiness(const Loaded& loaded) const {
     for (const auto& [level, line] : loaded.readiness) observer_.on_event(level, line);
 }
 
-void Reloader::on_names_changed() {
+void Reloader::on_names_changed() noexcept {
     const bool waits = std::ranges::any_of(
         std::ranges::subrange(pending_.begin() + (busy_ ? 1 : 0), pending_.end()),
         [](const Pending& pending) { return pending.names_only; });
-    if (waits) return;
-    pending_.push_back({.request = {}, .done = {}, .names_only = true});
+    if (waits || stopped_) return;
+    try {
+        pending_.push_back({.request = {}, .done = {}, .names_only = true});
+    } catch (const std::bad_alloc&) {
+        return names_again_.start(patience);
+    }
     if (!busy_) begin_next();
 }
 
-void Reloader::go_over_to_names() {
+void Reloader::go_over_to_names() noexcept {
     sweep_later();
+    std::string problem;
+    try {
+        return draft_names();
+    } catch (const std::exception& error) {
+        problem = text_of(error);
+    }
+    end_names(problem);
+}
+
+void Reloader::draft_names() {
     current_ = std::make_shared<Loaded>();
     current_->answers = names_->answers();
     const auto draft = [this, running = running_](Loaded& now) {
@@ -423,41 +489,42 @@ void Reloader::go_over_to_names() {
         now.readiness = readiness_of(running->config, wanted.config);
         now.prepared = proxy_.prepare(wanted.config);
     };
-    try {
-        work(draft, &Reloader::on_names_drafted);
-    } catch (const std::exception& error) {
-        current_->outcome.report = fmt::format("{}\n", describe(error));
-        on_names_drafted(*current_);
-    }
+    work(draft, &Reloader::on_names_drafted);
 }
 
 void Reloader::on_names_drafted(Loaded& loaded) {
-    std::string problem = loaded.outcome.report;
+    std::string problem = std::move(loaded.outcome.report);
+    bool gone_over = false;
     if (loaded.prepared && !stopped_) {
         try {
+            leftovers_.reserve(leftovers_.size() + 1);
             proxy_.apply(*loaded.prepared, [this, alive = std::weak_ptr{alive_}] {
                 if (!alive.expired()) end_turn();
             });
-            leftovers_.push_back(std::exchange(running_, loaded.wanted));
-            for (const std::string& line : loaded.plan.lines) {
-                if (line.starts_with('=')) continue;
-                observer_.on_event(LogLevel::info, fmt::format("names: {}", line));
-            }
-            tell_readiness(loaded);
-            return;
+            gone_over = true;
         } catch (const std::exception& error) {
-            problem = fmt::format("{}\n", describe(error));
+            problem = text_of(error);
         }
     }
-    if (!problem.empty()) {
-        problem.pop_back();
-        observer_.on_event(LogLevel::error,
-                           fmt::format("names: {}; the old addresses keep serving", problem));
+    if (!gone_over) return end_names(problem);  // if nothing has changed, a reload was quicker
+    leftovers_.push_back(std::exchange(running_, loaded.wanted));
+    for (const std::string& line : loaded.plan.lines) {
+        if (!line.starts_with('=')) tell(LogLevel::info, "names: {}", line);
     }
-    end_turn();  // if nothing has changed, a reload was quicker
+    tell_readiness(loaded);
 }
 
-void Reloader::end_turn() {
+// What could not be gone over to for lack of memory is tried again.
+void Reloader::end_names(const std::string& problem) noexcept {
+    if (!problem.empty()) {
+        tell(LogLevel::error, "names: {}; the old addresses keep serving",
+             std::string_view{problem}.substr(0, problem.size() - 1));
+    }
+    if (problem == out_of_memory) names_again_.start(patience);
+    end_turn();
+}
+
+void Reloader::end_turn() noexcept {
     pending_.pop_front();
     busy_ = false;
     free_leftovers();
@@ -465,20 +532,26 @@ void Reloader::end_turn() {
 }
 
 // By value: what it was told of is given away here. `troubles`: which are logged already.
-void Reloader::finish(Outcome outcome, const std::vector<std::string>& troubles) {
-    const Pending finished = std::move(pending_.front());
-    pending_.pop_front();
-    busy_ = false;
-    candidate_.reset();
-    free_leftovers();
-    if (!finished.request.dry_run) log(outcome);
-    for (const std::string& trouble : troubles)
-        outcome.report += fmt::format("warning: {}\n", trouble);
-    if (finished.done) finished.done(outcome);
+void Reloader::finish(Outcome outcome, const std::vector<std::string>& troubles) noexcept {
+    {
+        const Pending finished = std::move(pending_.front());
+        pending_.pop_front();
+        busy_ = false;
+        candidate_.reset();
+        free_leftovers();
+        if (!finished.request.dry_run) log(outcome);
+        try {
+            for (const std::string& trouble : troubles)
+                outcome.report += fmt::format("warning: {}\n", trouble);
+            if (finished.done) finished.done(outcome);
+        } catch (const std::exception&) {
+            // Whoever asked sees that nobody has an answer any more.
+        }
+    }
     begin_next();
 }
 
-void Reloader::log(const Outcome& outcome) const {
+void Reloader::log(const Outcome& outcome) const noexcept {
     LogLevel level = LogLevel::info;
     std::string_view verdict;
     switch (outcome.kind) {
@@ -494,7 +567,7 @@ void Reloader::log(const Outcome& outcome) const {
     std::string_view rest = outcome.report;
     while (!rest.empty()) {
         const std::size_t end = rest.find('\n');
-        observer_.on_event(level, fmt::format("reload: {}", rest.substr(0, end)));
+        tell(level, "reload: {}", rest.substr(0, end));
         rest.remove_prefix(end == std::string_view::npos ? rest.size() : end + 1);
     }
     observer_.on_event(level, verdict);

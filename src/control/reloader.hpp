@@ -2,16 +2,17 @@
 
 #include "config/config_file.hpp"
 #include "control/kernel_check.hpp"
+#include "control/later.hpp"
 #include "control/reload_plan.hpp"
 #include "discovery/background.hpp"
 #include "discovery/names.hpp"
 #include "eplb/proxy.hpp"
-#include "proxy/retirement.hpp"
 
 #include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <filesystem>
+#include <fmt/format.h>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -31,7 +32,9 @@ struct NewLog {
 };
 
 /// Reads the configuration anew while the proxy runs, says what that would change, and goes over to
-/// it. What cannot be used changes nothing, and what served before goes on serving.
+/// it. What cannot be used changes nothing, and what served before goes on serving. For what there is no
+/// memory for, that is so, too: the request has failed, or, if there is not even memory to say so, its
+/// `done` is destroyed without having been called.
 ///
 /// All that takes time in proportion to the configuration is done on a thread of its own: reading,
 /// checking, looking up the names of listeners, comparing, preparing, and freeing what there was. On the
@@ -81,7 +84,7 @@ public:
     /// `done` is called in a later turn; what it is told is also logged, unless it was a dry run.
     void request(Request request, Done done = {});
     /// Refuses what has not begun, and whatever is asked for from now on: the process is stopping.
-    void stop();
+    void stop() noexcept;
 
     /// Whether its thread is at work, which the destructor would wait for.
     [[nodiscard]] bool is_reading() const noexcept { return working_; }
@@ -96,27 +99,37 @@ private:
         bool names_only = false;  // nothing is read: names have changed
     };
 
-    void refuse(Done done);
-    void begin_next();
+    template <class... Arguments>
+    void tell(LogLevel level, fmt::format_string<const Arguments&...> what,
+              const Arguments&... arguments) const noexcept;
+    void refuse(Done done) noexcept;
+    void begin_next() noexcept;
+    template <class Step>
+    void attempt(Step step) noexcept;
     void read_file();
     void prepare_log(Loaded& loaded) const;
     void on_loaded(Loaded& loaded);
     void on_learnt(Loaded& loaded);
     void on_drafted(Loaded& loaded);
     void go_over(Loaded& loaded);
-    void keep_names();
-    void sweep_later();
-    void sweep();
+    void on_gone_over() noexcept;
+    void keep(Names& names, const std::vector<std::string>& addresses);
+    void sweep_later() noexcept;
+    void sweep() noexcept;
+    [[nodiscard]] bool is_settled() const noexcept;
+    void find_busy();
     void tell_readiness(const Loaded& loaded) const;
-    void on_names_changed();
-    void go_over_to_names();
+    void on_names_changed() noexcept;
+    void go_over_to_names() noexcept;
+    void draft_names();
     void on_names_drafted(Loaded& loaded);
+    void end_names(const std::string& problem) noexcept;
     void post_when_possible(const std::function<void()>& fn);
     void work(std::function<void(Loaded&)> what, void (Reloader::*then)(Loaded&));
     void free_leftovers() noexcept;
-    void end_turn();
-    void finish(Outcome outcome, const std::vector<std::string>& troubles = {});
-    void log(const Outcome& outcome) const;
+    void end_turn() noexcept;
+    void finish(Outcome outcome, const std::vector<std::string>& troubles = {}) noexcept;
+    void log(const Outcome& outcome) const noexcept;
 
     Reactor& reactor_;
     Proxy& proxy_;
@@ -129,13 +142,15 @@ private:
     std::deque<Pending> pending_;  // the first one is being worked on, if busy_
     bool busy_ = false;
     bool stopped_ = false;
+    std::uint64_t changes_ = 0;  // that were begun
     std::unique_ptr<Names> names_;
     std::shared_ptr<const OwnListeners> own_listeners_;
     std::unique_ptr<Names> candidate_;  // of the configuration that is being judged
     std::shared_ptr<Loaded> current_;   // what is being worked on; the other thread's, if working_
     std::vector<std::shared_ptr<const void>> leftovers_;  // to be freed by the other thread
     bool working_ = false;
-    std::unique_ptr<Retirement> sweep_;
+    Later names_again_;
+    Later sweep_;
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
     Background background_;  // its jobs use the rest
 };

@@ -8,10 +8,13 @@
 #include <exception>
 #include <fstream>
 #include <iterator>
+#include <memory>
 #include <mutex>
+#include <new>
 #include <optional>
 #include <stdexcept>
 #include <sys/stat.h>
+#include <thread>
 #include <utility>
 
 namespace eplb::control {
@@ -19,6 +22,7 @@ namespace {
 
 constexpr std::size_t most_bytes = std::size_t{16} * 1024 * 1024;
 constexpr Duration fresh = std::chrono::seconds{1};
+constexpr auto patience = std::chrono::milliseconds{100};
 constexpr std::string_view blanks = " \t\r\f\v";
 
 std::string key_of(std::string_view name) {
@@ -102,13 +106,12 @@ std::vector<Address> Hosts::find(std::string_view name) const {
 }
 
 // What the thread and its owner share, until either is gone.
-struct HostsFile::Reading {
+struct HostsFile::Reading : std::enable_shared_from_this<Reading> {
     std::mutex mutex;
     HostsFile* owner;  // nullptr: gone. Under the mutex
     std::string path;
-    Stamp stamp;
-    std::shared_ptr<const Hosts> found;  // nullptr: as before
-    bool at_work = false;                // known to the owner only
+    Stamp stamp;           // the thread's, or the owner's while there is none
+    bool at_work = false;  // known to the owner only
 
     static void run(const std::shared_ptr<Reading>& self) {
         const Stamp now = Stamp::of(self->path);
@@ -120,18 +123,29 @@ struct HostsFile::Reading {
                 found = nullptr;  // no memory: what is known stays
             }
         }
-        const std::lock_guard lock{self->mutex};
-        if (self->owner == nullptr) return;
-        if (found) self->stamp = now;
-        self->found = std::move(found);
-        self->owner->reactor_.post([self] { self->tell(); });
+        while (!self->hand_over(now, found)) std::this_thread::sleep_for(patience);
+    }
+
+    // False: there is no memory for the letter. The thread has the time to wait for some.
+    [[nodiscard]] bool hand_over(const Stamp& now, const std::shared_ptr<const Hosts>& what) {
+        const std::lock_guard lock{mutex};
+        if (owner == nullptr) return true;
+        try {
+            owner->reactor_.post([self = shared_from_this(), now, what] { self->tell(now, what); });
+            return true;
+        } catch (const std::bad_alloc&) {
+            return false;
+        }
     }
 
     // On the owner's thread, so that it cannot go meanwhile.
-    void tell() {
+    void tell(const Stamp& now, const std::shared_ptr<const Hosts>& what) {
         if (owner == nullptr) return;
         at_work = false;
-        if (found) owner->known_ = std::exchange(found, nullptr);
+        if (what) {
+            stamp = now;
+            owner->known_ = what;
+        }
         owner->looked_at_ = owner->reactor_.now();
         if (const auto done = std::exchange(owner->done_, {})) done();
     }

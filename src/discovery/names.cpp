@@ -1,6 +1,7 @@
 #include "discovery/names.hpp"
 
 #include "base/duration.hpp"
+#include "base/random_word.hpp"
 #include "discovery/resolver.hpp"
 #include "eplb/reactor.hpp"
 
@@ -9,6 +10,7 @@
 #include <chrono>
 #include <fmt/format.h>
 #include <iterator>
+#include <new>
 #include <sys/socket.h>
 #include <unordered_map>
 #include <unordered_set>
@@ -23,6 +25,11 @@ constexpr std::size_t most_told = 16;
 // learn() is over a little after a source has told that its time is, so that its reason is the one
 // that is told.
 constexpr Duration grace = std::chrono::milliseconds{100};
+
+// A turn does not take so long: we were stopped.
+constexpr Duration tolerated_lateness = std::chrono::milliseconds{500};
+// What there was no memory for is tried again.
+constexpr Duration patience = std::chrono::seconds{1};
 
 using Texts = std::unordered_set<std::string>;
 
@@ -103,7 +110,7 @@ Names::Names(Reactor& reactor, std::unique_ptr<NameSource> source, Options optio
     : reactor_{reactor},
       options_{options},
       log_{std::move(log)},
-      random_{std::random_device{}()},
+      random_{static_cast<std::minstd_rand::result_type>(random_word())},
       timer_{reactor, *this},
       source_{std::move(source)} {}
 
@@ -144,9 +151,9 @@ void Names::learn(const std::vector<std::string>& addresses, std::function<void(
         ++learning_;
     }
     learnt_by_ = reactor_.now() + options_.timeout + grace;
-    ask_due();
+    excused_ = false;
     tell_learnt();
-    rearm();
+    go_on();
 }
 
 void Names::keep(const std::vector<std::string>& addresses, std::function<void()> on_change) {
@@ -169,8 +176,7 @@ void Names::keep(const std::vector<std::string>& addresses, std::function<void()
         if (entry.learning) --learning_;
         entries_.erase(current);
     }
-    ask_due();
-    rearm();
+    go_on();
 }
 
 NameAnswers Names::answers() const {
@@ -191,17 +197,30 @@ void Names::forget_absent(const std::function<bool(const NameTarget&)>& is_over)
     }
 }
 
-Next Names::run() {
-    if (learnt_by_ <= reactor_.now()) end_learning();
+// What there is no memory for is tried again a little later.
+Next Names::run() noexcept {
+    starved_ = false;
+    try {
+        if (timer_.take_fired() && learnt_by_ <= reactor_.now() && !may_have_been_us())
+            end_learning();
+    } catch (const std::bad_alloc&) {
+        starved_ = true;
+    }
+    tell_learnt();
+    if (change_untold_) tell_changed();
+    go_on();
+    return Next::wait;
+}
+
+void Names::go_on() noexcept {
     ask_due();
     rearm();
-    return Next::wait;
 }
 
 // --- asking
 
 // The failing ones first: they can take half of the places, and no more.
-void Names::ask_due() {
+void Names::ask_due() noexcept {
     for (const std::size_t failing : {1U, 0U}) {
         Queue& queue = queues_[failing];
         while (!queue.empty() && queue.begin()->first <= reactor_.now()) {
@@ -213,37 +232,57 @@ void Names::ask_due() {
     }
 }
 
-void Names::ask(const std::string& key, Entry& entry) {
+void Names::ask(const std::string& key, Entry& entry) noexcept {
     stop_waiting(key, entry);
     entry.asking = true;
     std::size_t& in_flight = in_flight_[entry.failures > 0 ? 1 : 0];
     ++in_flight;
-    source_->ask(entry.question, [this, key, &in_flight](const NameAnswer& answer) {
+    try {
+        source_->ask(entry.question, [this, key, &in_flight](const NameAnswer& answer) {
+            --in_flight;
+            on_answer(key, answer);
+        });
+    } catch (const std::bad_alloc&) {
         --in_flight;
-        on_answer(key, answer);
-    });
+        entry.asking = false;
+        entry.due = reactor_.now() + patience;
+        wait(key, entry);
+    }
 }
 
-void Names::wait(const std::string& key, const Entry& entry) {
-    queue_of(entry).emplace(entry.due, key);
+void Names::wait(const std::string& key, Entry& entry) {
+    if (entry.place.empty()) {
+        queue_of(entry).emplace(entry.due, key);
+        return;
+    }
+    entry.place.value() = {entry.due, key};
+    queue_of(entry).insert(std::move(entry.place));
 }
 
-void Names::stop_waiting(const std::string& key, const Entry& entry) noexcept {
-    queue_of(entry).erase({entry.due, key});
+// Its place is kept: who waits again must not need memory for it.
+void Names::stop_waiting(const std::string& key, Entry& entry) noexcept {
+    Queue& queue = queue_of(entry);
+    if (const auto found = queue.find({entry.due, key}); found != queue.end())
+        entry.place = queue.extract(found);
 }
 
-void Names::on_answer(const std::string& key, NameAnswer answer) {
+void Names::on_answer(const std::string& key, const NameAnswer& answer) noexcept {
     const auto found = entries_.find(key);
     if (found != entries_.end()) {  // else: forgotten
         Entry& entry = found->second;
         entry.asking = false;
-        take(found->first, entry, std::move(answer));
-        learnt(entry);
-        if (keeping_) wait(found->first, entry);
+        bool taken = false;
+        try {
+            take(found->first, entry, answer);
+            learnt(entry);
+            taken = true;
+        } catch (const std::bad_alloc&) {
+            entry.due = reactor_.now() + patience;  // as if nobody had answered yet
+        }
+        if (keeping_ || !taken) wait(found->first, entry);
         tell_learnt();
     }
-    ask_due();
-    rearm();
+    go_on();
 }
 
 // --- answers
@@ -340,10 +379,10 @@ void Names::remember_absent(const Entry& entry, NameAnswer& answer) const {
 }
 
 void Names::set_answer(Entry& entry, NameAnswer answer) {
+    if (judge_) judge_->accept(entry.question, answer.targets);  // may lack memory
     descriptors_ -= entry.descriptors();
     absent_ -= entry.answer.absent.size();
     entry.answer = std::move(answer);
-    if (judge_) judge_->accept(entry.question, entry.answer.targets);
     descriptors_ += entry.descriptors();
     absent_ += entry.answer.absent.size();
 }
@@ -355,36 +394,61 @@ void Names::learnt(Entry& entry) {
     if (std::exchange(entry.learning, false)) --learning_;
 }
 
+// Whoever was stopped for a while could neither ask nor take answers: there is the same time once more.
+bool Names::may_have_been_us() noexcept {
+    if (reactor_.now() - learnt_by_ < tolerated_lateness || std::exchange(excused_, true))
+        return false;
+    learnt_by_ = reactor_.now() + options_.timeout + grace;
+    return true;
+}
+
 // What has no answer yet is still asked for, or waits for its turn.
 void Names::end_learning() {
-    learnt_by_ = TimePoint::max();
-    if (learning_ == 0) return;
     for (auto& [key, entry] : entries_) {
         if (!entry.learning) continue;
         entry.answer.problem =
             fmt::format("no answer within {}", format_duration(options_.timeout));
         learnt(entry);
     }
-    tell_learnt();
+    learnt_by_ = TimePoint::max();
 }
 
 // In a turn of its own, for whoever is told may want to be rid of us.
-void Names::tell_learnt() {
-    if (!on_learnt_ || learning_ > 0) return;
+void Names::tell_learnt() noexcept {
+    if (!on_learnt_ || learning_ > 0 || learnt_told_) return;
     learnt_by_ = TimePoint::max();
-    reactor_.post([done = std::exchange(on_learnt_, nullptr), alive = std::weak_ptr{alive_}] {
-        if (!alive.expired()) done();
-    });
+    try {
+        reactor_.post([this, alive = std::weak_ptr{alive_}] {
+            if (alive.expired()) return;
+            learnt_told_ = false;
+            std::exchange(on_learnt_, nullptr)();
+        });
+        learnt_told_ = true;
+    } catch (const std::bad_alloc&) {
+        try_again();
+    }
 }
 
-void Names::tell_changed() {
-    if (!keeping_ || std::exchange(change_told_, true)) return;
-    reactor_.post([this, alive = std::weak_ptr{alive_}] {
-        if (alive.expired()) return;
-        change_told_ = false;
-        const std::function<void()> tell = on_change_;  // outlives us, should that be the end
-        if (tell) tell();
-    });
+void Names::tell_changed() noexcept {
+    if (!keeping_ || change_told_) return;
+    try {
+        // A copy, for it outlives us, should that be the end.
+        reactor_.post([this, tell = on_change_, alive = std::weak_ptr{alive_}] {
+            if (alive.expired()) return;
+            change_told_ = false;
+            if (tell) tell();
+        });
+        change_told_ = true;
+        change_untold_ = false;
+    } catch (const std::bad_alloc&) {
+        change_untold_ = true;
+        try_again();
+    }
+}
+
+void Names::try_again() noexcept {
+    starved_ = true;
+    rearm();
 }
 
 void Names::rearm() noexcept {
@@ -394,6 +458,7 @@ void Names::rearm() noexcept {
         if (!queue.empty() && queue.begin()->first > reactor_.now())
             next = std::min(next, queue.begin()->first);
     }
+    if (starved_) next = reactor_.now() + patience;
     timer_.cancel();
     if (next != TimePoint::max()) timer_.start_at(next);
 }

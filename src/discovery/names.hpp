@@ -48,6 +48,8 @@ using NameAnswers = std::map<std::string, NameAnswer, std::less<>>;
 /// A few are asked for at a time, and of these at most every other one is failing: thousands of names
 /// are no burst, and those that nobody answers for do not keep the others waiting.
 ///
+/// What there is no memory for is tried again a second later; what is known stays known.
+///
 /// Belongs to the thread of its reactor, which outlives it. May be destroyed inside its callbacks.
 class Names final : private Task {
 public:
@@ -93,6 +95,8 @@ public:
     void forget_absent(const std::function<bool(const NameTarget&)>& is_over);
 
 private:
+    // Those who are waiting to be asked for, by when; they point into entries_.
+    using Queue = std::set<std::pair<TimePoint, std::string_view>>;
     struct Entry {
         NameQuestion question;
         NameAnswer answer;  // the last good one, if there was any
@@ -102,7 +106,8 @@ private:
         std::uint32_t failures = 0;  // in a row
         std::size_t checks = 0;      // as NameJudge::checks_of() says
         TimePoint due;
-        TimePoint remind;  // of one without a good answer
+        TimePoint remind;        // of one without a good answer
+        Queue::node_type place;  // in a queue, while it is in none
         [[nodiscard]] bool has_addresses() const noexcept {
             return answer.status == NameAnswer::Status::good;
         }
@@ -111,27 +116,28 @@ private:
         }
     };
     using Entries = std::map<std::string, Entry, std::less<>>;
-    // Those who are waiting to be asked for, by when; they point into entries_.
-    using Queue = std::set<std::pair<TimePoint, std::string_view>>;
 
-    Next run() override;
-    void ask_due();
-    void ask(const std::string& key, Entry& entry);
-    void wait(const std::string& key, const Entry& entry);
-    void stop_waiting(const std::string& key, const Entry& entry) noexcept;
+    Next run() noexcept override;
+    void go_on() noexcept;
+    void ask_due() noexcept;
+    void ask(const std::string& key, Entry& entry) noexcept;
+    void wait(const std::string& key, Entry& entry);
+    void stop_waiting(const std::string& key, Entry& entry) noexcept;
     [[nodiscard]] Queue& queue_of(const Entry& entry) noexcept {
         return queues_[entry.failures > 0 ? 1 : 0];
     }
-    void on_answer(const std::string& key, NameAnswer answer);
+    void on_answer(const std::string& key, const NameAnswer& answer) noexcept;
     void take(const std::string& key, Entry& entry, NameAnswer answer);
     [[nodiscard]] bool is_usable(const Entry& entry, NameAnswer& answer);
     [[nodiscard]] std::optional<std::string> make_room(const Entry& entry, NameAnswer& answer);
     void remember_absent(const Entry& entry, NameAnswer& answer) const;
     void set_answer(Entry& entry, NameAnswer answer);
     void learnt(Entry& entry);
+    [[nodiscard]] bool may_have_been_us() noexcept;
     void end_learning();
-    void tell_learnt();
-    void tell_changed();
+    void tell_learnt() noexcept;
+    void tell_changed() noexcept;
+    void try_again() noexcept;
     void rearm() noexcept;
     [[nodiscard]] Duration with_jitter(Duration wait);
     [[nodiscard]] Duration backoff(std::uint32_t failures) const noexcept;
@@ -151,9 +157,13 @@ private:
     std::size_t learning_ = 0;                // entries that learn() waits for
     TimePoint learnt_by_ = TimePoint::max();
     std::function<void()> on_learnt_;
+    bool excused_ = false;  // learn() was over once, but it was we who were late
+    bool learnt_told_ = false;
     std::function<void()> on_change_;
     bool keeping_ = false;
     bool change_told_ = false;
+    bool change_untold_ = false;  // for lack of memory
+    bool starved_ = false;        // likewise: something is to be tried again
     std::minstd_rand random_;
     Timer timer_;
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

@@ -666,3 +666,23 @@ TEST_CASE(
     });
     CHECK(code == 0);
 }
+
+TEST_CASE("names: whoever was stopped beyond the end of learning has its time once more",
+          "[control][names]") {
+    Rig rig{{.min_ttl = 1s, .max_ttl = 60s, .timeout = 5s, .jitter = 0}};
+    const bool answers = GENERATE(true, false);
+    bool learnt = false;
+    rig.names->learn({"db:1"}, [&learnt] { learnt = true; });
+    rig.advance(60s);
+    CHECK_FALSE(learnt);
+    if (answers) {
+        rig.answer("db", good({target("10.0.0.1:0")}));
+        CHECK(learnt);
+        CHECK(rig.addresses() == Lines{"10.0.0.1:0"});
+        return;
+    }
+    rig.advance(5s);
+    CHECK_FALSE(learnt);
+    rig.advance(60s);  // but once
+    CHECK(learnt);
+}
