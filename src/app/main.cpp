@@ -13,6 +13,7 @@
 #include "control/control_protocol.hpp"
 #include "control/control_server.hpp"
 #include "control/kernel_check.hpp"
+#include "control/name_judge.hpp"
 #include "control/reloader.hpp"
 #include "discovery/names.hpp"
 #include "discovery/resolver.hpp"

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "config/settings.hpp"
+#include "discovery/answer_judge.hpp"
 #include "discovery/name_source.hpp"
 #include "eplb/config.hpp"
 #include "proxy/service_graph.hpp"
@@ -17,28 +18,21 @@
 
 namespace eplb::control {
 
-/// Whether what a name stands for can be used by a configuration. So that each answer is judged for
-/// itself, before anything is made of it: what one name says is no affair of the others.
+/// Judges by a configuration: an answer must not lead back to us, and there must be descriptors for all.
 ///
 /// Knows the addresses of this machine as they were when it was made, which takes time in proportion to
 /// the configuration. To judge an answer takes time in proportion to the answer and the places where its
 /// name stands; but for one that leads to a listener of ours.
-class NameJudge {
+class NameJudge final : public AnswerJudge {
 public:
     /// `config`: what resolve() made of `settings`. For so many workers.
     NameJudge(const Settings& settings, const Config& config, std::size_t workers);
 
-    /// Why a name cannot have these addresses, beside what others were accepted with, in words that are
-    /// safe in a log; nothing: it can.
     [[nodiscard]] std::optional<std::string> problem_of(
-        const NameQuestion& question, const std::vector<NameTarget>& targets) const;
-    /// It has these from now on.
-    void accept(const NameQuestion& question, const std::vector<NameTarget>& targets);
-
-    /// How many descriptors each address of it takes: one for each time that it is checked.
-    [[nodiscard]] std::size_t checks_of(std::string_view key) const;
-    /// Why all names together cannot have so many descriptors; nothing: they can.
-    [[nodiscard]] std::optional<std::string> problem_of(std::size_t descriptors) const;
+        const NameQuestion& question, const std::vector<NameTarget>& targets) const override;
+    void accept(const NameQuestion& question, const std::vector<NameTarget>& targets) override;
+    [[nodiscard]] std::size_t checks_of(std::string_view key) const override;
+    [[nodiscard]] std::optional<std::string> problem_of(std::size_t descriptors) const override;
 
 private:
     // A service has this address for a backend, which is a listener of a service.

@@ -1,4 +1,5 @@
 #include "control/reloader.hpp"
+#include "control/name_judge.hpp"
 
 #include "base/describe.hpp"
 #include "config/config_text.hpp"

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "control/name_judge.hpp"
+#include "discovery/answer_judge.hpp"
 #include "discovery/dns_options.hpp"
 #include "discovery/name_source.hpp"
 #include "eplb/proxy.hpp"
@@ -36,7 +36,7 @@ using NameAnswers = std::map<std::string, NameAnswer, std::less<>>;
 ///     good      its TTL is over, or the floor or ceiling for it: asked again
 ///     failing   asked again, each time later; what a good answer said stays so
 ///
-/// Failing is also an answer without addresses, one that cannot be used (see NameJudge), and that there
+/// Failing is also an answer without addresses, one that cannot be used (see AnswerJudge), and that there
 /// is no such name, once there was an answer: whoever empties a zone by mistake must not take a service
 /// down, and if the machines are really gone, it makes no difference to clients. So a name never goes
 /// from some addresses to none.
@@ -74,7 +74,7 @@ public:
     Names& operator=(const Names&) = delete;
 
     /// Who judges answers from now on; before learn().
-    void set_judge(std::unique_ptr<NameJudge> judge) noexcept { judge_ = std::move(judge); }
+    void set_judge(std::unique_ptr<AnswerJudge> judge) noexcept { judge_ = std::move(judge); }
     /// Knows what `other` has answers for, as if it had asked itself.
     void adopt(const Names& other);
     /// Asks for those of `addresses` that it does not know; others than names are left alone. `done`
@@ -104,7 +104,7 @@ private:
         bool asking = false;
         bool learning = false;       // learn() waits for it
         std::uint32_t failures = 0;  // in a row
-        std::size_t checks = 0;      // as NameJudge::checks_of() says
+        std::size_t checks = 0;      // as AnswerJudge::checks_of() says
         TimePoint due;
         TimePoint remind;        // of one without a good answer
         Queue::node_type place;  // in a queue, while it is in none
@@ -148,7 +148,7 @@ private:
     Reactor& reactor_;
     Options options_;
     Log log_;
-    std::unique_ptr<NameJudge> judge_;
+    std::unique_ptr<AnswerJudge> judge_;
     Entries entries_;
     std::array<Queue, 2> queues_;             // the second one: failing
     std::array<std::size_t, 2> in_flight_{};  // likewise

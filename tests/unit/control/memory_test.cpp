@@ -2,6 +2,7 @@
 // data path must live through that, for the sessions of the process do.
 
 #include "control/control_server.hpp"
+#include "control/name_judge.hpp"
 #include "control/reloader.hpp"
 #include "discovery/names.hpp"
 #include "discovery/resolver.hpp"

@@ -1,4 +1,5 @@
 #include "discovery/names.hpp"
+#include "control/name_judge.hpp"
 
 #include "base/local_interfaces.hpp"
 #include "eplb/reactor.hpp"
