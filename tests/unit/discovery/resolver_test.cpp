@@ -639,7 +639,7 @@ TEST_CASE("resolver: what came while the process was stopped is read before its 
     rig.dns.replies[{"two.example", dns_a}] = {.rcode = -1};
     other.replies[{"one.example", dns_a}] = {.rcode = -1};
     other.replies[{"two.example", dns_a}] = {.records = {a_record("two.example", 60, "10.0.0.2")}};
-    DnsValues values;
+    DnsOptions values;
     values.servers = {rig.dns.address(), other.address()};
     values.family = NameFamily::ipv4;
     values.timeout = short_timeout;
