@@ -80,12 +80,17 @@ void Rollout::ask(std::size_t worker) noexcept {
     if (cancelled_) return;
     const Reply reply{files_, weak_from_this(), crew_.first, worker};
     // Clients are served in the middle of it, and whoever is told of them may cancel it all.
-    if (worker == 0) return carry_out(step_, *files_, crew_.first, crew_.observer, reply);
+    if (crew_.others.empty()) return carry_out(step_, *files_, crew_.first, crew_.observer, reply);
+    // Ourselves, too: a client who was handed over to us before the last answer came is in our
+    // mailbox, and answers do not wait for their turn behind it.
     try {
-        crew_.others[worker - 1]->post(
-            [step = step_, files = files_, &observer = crew_.observer, reply](Worker& that) {
-                carry_out(step, *files, that, observer, reply);
-            });
+        auto letter = [step = step_, files = files_, &observer = crew_.observer,
+                       reply](Worker& that) { carry_out(step, *files, that, observer, reply); };
+        if (worker == 0) {
+            crew_.first.post(std::move(letter));
+        } else {
+            crew_.others[worker - 1]->post(std::move(letter));
+        }
     } catch (const std::exception& error) {
         try_later(worker, error.what());
     }
