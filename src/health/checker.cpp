@@ -2,7 +2,9 @@
 
 #include "base/connect_error.hpp"
 #include "base/duration.hpp"
+#include "base/random_word.hpp"
 #include "base/saturating.hpp"
+#include "base/shortage.hpp"
 #include "base/socket_options.hpp"
 #include "base/sys.hpp"
 #include "eplb/reactor.hpp"
@@ -33,8 +35,6 @@ constexpr Duration tolerated_lateness = std::chrono::milliseconds{100};
 // Short enough for a string to need none.
 constexpr const char* out_of_memory = "out of memory";
 
-bool is_shortage(int error) noexcept { return error == ENOBUFS || error == ENOMEM; }
-
 std::string text_of(int error) { return std::generic_category().message(error); }
 
 // What is asked, without when and how often.
@@ -42,14 +42,6 @@ auto question(const CheckConfig& config) {
     return std::tie(config.type, config.address, config.port, config.send, config.expect,
                     config.user, config.database, config.password, config.path, config.host,
                     config.statuses);
-}
-
-// splitmix64: even a seed of 0, or seeds in a row, give sequences that have nothing in common.
-std::uint64_t next_random(std::uint64_t& state) noexcept {
-    std::uint64_t z = state += 0x9e3779b97f4a7c15U;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9U;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebU;
-    return z ^ (z >> 31);
 }
 
 }  // namespace
@@ -184,21 +176,13 @@ Checker::Failure Checker::prepare_socket() {
     options.transparent = false;  // there is no client whose address it could have
     if (const OptionFailure failure = eplb::set_route(fd_, options, target_.family()))
         return {failure.error, failure.option};
-    const Address* const source = next_source();
+    const Address* const source = source_turn_.next(route_.sources, target_.family());
     if (source == nullptr) return {};
     // The kernel chooses the port when it knows where to, ip(7).
     static_cast<void>(sys::set_option(fd_.get(), SOL_IP, IP_BIND_ADDRESS_NO_PORT, 1));
     sockaddr_storage raw{};
     const socklen_t length = source->with_port(0).to_sockaddr(raw);
     return {sys::bind(fd_.get(), raw, length), "source"};
-}
-
-const Address* Checker::next_source() noexcept {
-    for (std::size_t tried = 0; tried < route_.sources.size(); ++tried) {
-        const Address& source = route_.sources[next_source_++ % route_.sources.size()];
-        if (source.family() == target_.family()) return &source;
-    }
-    return nullptr;
 }
 
 void Checker::check_connection() {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "base/source_turn.hpp"
 #include "eplb/fd.hpp"
 #include "eplb/health_check.hpp"
 #include "eplb/socket_options.hpp"
@@ -114,7 +115,6 @@ private:
     [[nodiscard]] Failure start_connecting();
     [[nodiscard]] Failure failed_to_connect(int error) const noexcept;
     [[nodiscard]] Failure prepare_socket();
-    [[nodiscard]] const Address* next_source() noexcept;
     void check_connection();
     void connected();
     void talk();
@@ -139,7 +139,7 @@ private:
     OnResult on_result_;
     RiseFall state_;
     std::uint64_t random_;
-    std::size_t next_source_ = 0;
+    SourceTurn source_turn_;
 
     // Of the check in progress.
     Phase phase_ = Phase::idle;

@@ -126,12 +126,7 @@ void Service::take_backends() {
 }
 
 const Address* Service::next_source(int family) noexcept {
-    const std::vector<Address>& sources = config_->sources;
-    for (std::size_t i = 0; i < sources.size(); ++i) {
-        const Address& source = sources[next_source_++ % sources.size()];
-        if (source.family() == family) return &source;
-    }
-    return nullptr;
+    return source_turn_.next(config_->sources, family);
 }
 
 std::string Service::make_unique_id() { return unique_ids_.next(); }

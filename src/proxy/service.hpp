@@ -1,5 +1,6 @@
 #pragma once
 
+#include "base/source_turn.hpp"
 #include "eplb/balancer.hpp"
 #include "eplb/list_hook.hpp"
 #include "eplb/proxy.hpp"
@@ -134,7 +135,7 @@ private:
     bool up_to_date_ = true;  // false: an update() has failed
     std::size_t frontends_ = 0;
     UniqueIds unique_ids_;
-    std::size_t next_source_ = 0;
+    SourceTurn source_turn_;
 };
 
 }  // namespace eplb

@@ -2,6 +2,7 @@
 
 #include "base/connect_error.hpp"
 #include "base/saturating.hpp"
+#include "base/shortage.hpp"
 #include "base/socket_options.hpp"
 #include "base/sys.hpp"
 #include "eplb/reactor.hpp"
@@ -24,10 +25,6 @@ constexpr Duration starved_retry = std::chrono::milliseconds{100};
 constexpr Duration header_timeout = std::chrono::seconds{10};
 
 // This machine ran out of something that comes back.
-bool is_shortage(int error) noexcept {
-    return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
-}
-
 EndReason reason_of(const FailedAttempt& attempt) noexcept {
     if (!attempt.option.empty()) return EndReason::local_error;
     const bool is_unix = attempt.backend->address().is_unix();
