@@ -1,8 +1,8 @@
 #pragma once
 
+#include "balance/load.hpp"
+#include "balance/ties.hpp"
 #include "eplb/balancer.hpp"
-
-#include <vector>
 
 namespace eplb {
 
@@ -14,8 +14,7 @@ public:
                                 TimePoint now) noexcept override;
 
 private:
-    RoundRobin turns_;
-    std::vector<Backend*> tied_;
+    Ties<Load> ties_;
 };
 
 }  // namespace eplb

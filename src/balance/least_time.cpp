@@ -7,11 +7,9 @@
 namespace eplb {
 
 void LeastTime::prepare(std::span<Backend* const> backends) {
-    turns_.prepare(backends);
+    ties_.prepare(backends);
     latencies_.clear();
     latencies_.reserve(backends.size());
-    tied_.clear();
-    tied_.reserve(backends.size());
 }
 
 Backend* LeastTime::pick(const Candidates& candidates, const Address&, TimePoint now) noexcept {
@@ -21,20 +19,13 @@ Backend* LeastTime::pick(const Candidates& candidates, const Address&, TimePoint
         latencies_.push_back(static_cast<double>(candidate->latency().at(now).count()));
         highest = std::max(highest, latencies_.back());
     }
-    tied_.clear();
-    double lowest = 0;
+    ties_.clear();
     for (std::size_t i = 0; i < latencies_.size(); ++i) {
         Backend* const candidate = candidates.all()[i];
         const Load load = Load::of(*candidate);
-        const double time = waiting_time(presumed_latency(latencies_[i], load, highest), load);
-        if (!tied_.empty() && time > lowest) continue;
-        if (tied_.empty() || time < lowest) {
-            lowest = time;
-            tied_.clear();
-        }
-        tied_.push_back(candidate);
+        ties_.offer(candidate, waiting_time(presumed_latency(latencies_[i], load, highest), load));
     }
-    return turns_.next(tied_);
+    return ties_.next();
 }
 
 }  // namespace eplb

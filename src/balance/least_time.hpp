@@ -1,5 +1,6 @@
 #pragma once
 
+#include "balance/ties.hpp"
 #include "eplb/balancer.hpp"
 
 #include <vector>
@@ -14,9 +15,8 @@ public:
                                 TimePoint now) noexcept override;
 
 private:
-    RoundRobin turns_;
     std::vector<double> latencies_;  // of the candidates, in their order
-    std::vector<Backend*> tied_;
+    Ties<double> ties_;
 };
 
 }  // namespace eplb
