@@ -100,7 +100,8 @@ private:
     std::vector<Account> accounts_;  // by index()
 };
 
-/// The policies there are. Where weights are told of, effective_weight() is meant, which grows
+/// The policies there are. Before any of them picks, the candidates are gathered, in O(backends); what is
+/// said of costs here comes on top. Where weights are told of, effective_weight() is meant, which grows
 /// during a slow start, unless it says otherwise.
 enum class Balance : std::uint8_t {
     /// RoundRobin.
@@ -113,12 +114,12 @@ enum class Balance : std::uint8_t {
     /// sessions do not all pick the same one. O(candidates).
     random,
     /// The first in the order of the configuration: the next one gets sessions once all before it
-    /// are full. Weights do not matter. O(1).
+    /// are full. Weights do not matter. O(1), once there are candidates.
     first,
     /// By the client's address, without its port: the same backend for as long as it can be had,
     /// and on every proxy that has the same backends, in whatever order. Without one of N, about
     /// 1/N of the clients, its own, are spread over the others. A Maglev table. Goes by weight(),
-    /// slow start or not. O(1) while most backends are candidates.
+    /// slow start or not. O(1) while most backends are candidates, and once there are those.
     source_hash,
     /// As source_hash, but nobody gets more than 125 % of their fair share of the active sessions:
     /// the rest goes to others. A ring of hashes. O(candidates).

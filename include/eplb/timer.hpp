@@ -13,9 +13,10 @@ class Reactor;
 class Task;
 class TimerWheel;
 
-/// Runs a task at a time. Never early; late by less than two milliseconds (deadlines and
-/// waits are both rounded up to whole ones) plus the turn in progress. What is due when it is
-/// started is not rounded: it fires in the next turn.
+/// Runs a task at a time. Never early by the reactor's now(), which stands still while a turn lasts:
+/// what is started late in a long turn has that much less time. Late by less than two milliseconds
+/// (deadlines and waits are both rounded up to whole ones) plus the turn in progress. What is due when
+/// it is started is not rounded: it fires in the next turn.
 /// Starting and cancelling are O(1), so one timer may be moved for every event of a connection;
 /// cheaper still is to let it fire and start it again with what remains.
 ///

@@ -19,7 +19,7 @@ std::uint64_t TimerWheel::floor_tick(TimePoint time) noexcept {
     return nanoseconds(time) / tick_ns;
 }
 
-// A timer is never early, so its deadline is rounded up and the time of day down.
+// A timer is never early by the clock of the reactor, so its deadline is rounded up and the time of day down.
 std::uint64_t TimerWheel::ceil_tick(TimePoint time) noexcept {
     return (nanoseconds(time) + tick_ns - 1) / tick_ns;
 }
