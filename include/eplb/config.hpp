@@ -128,7 +128,9 @@ private:
 };
 
 /// Where clients connect to, which backends they are sent to, and by which rules. The keys of
-/// `[[service]]` in the configuration file say the same; docs/configuration.md tells more of them.
+/// `[[service]]` in the configuration file say the same; docs/configuration.md tells more of them. A
+/// negative duration, a connect_timeout of zero and a share above 100 percent are refused by Proxy,
+/// with std::invalid_argument.
 struct ServiceConfig {
     /// For people, and for Proxy::apply(), which has to know which service is which.
     std::string name = "default";

@@ -2,6 +2,7 @@
 
 #include "balance/affinity.hpp"
 #include "balance/balance_table.hpp"
+#include "proxy/config_check.hpp"
 #include "proxy/listen_options.hpp"
 #include "proxy/listener_conflicts.hpp"
 #include "proxy/service_graph.hpp"
@@ -461,6 +462,7 @@ private:
 Roster::Draft Roster::draft(Config config) const {
     reject_conflicting_listeners(config);
     reject_loops(config);
+    reject_impossible_values(config);
     reject_bad_backends(config);
     return Drafter{state(), std::move(config), on_room_}.run();
 }
