@@ -100,10 +100,19 @@ public:
           Handler on_end);
     ~Relay() override;
 
+    /// Moved so far, of clients' bytes and of servers'.
+    [[nodiscard]] std::uint64_t bytes_up() const noexcept;
+    [[nodiscard]] std::uint64_t bytes_down() const noexcept;
+    /// Ends it now: both connections are reset, and the handler is told `reason` in the next turn.
+    /// Nothing happens once it is over.
+    void close(EndReason reason) noexcept;
+
     Next run() override;
     void retire() override;
 
 private:
+    Reactor& reactor_;
+    bool over_ = false;
     RelayTimeouts timeouts_;
     std::unique_ptr<Duplex> duplex_;
     Handler on_end_;

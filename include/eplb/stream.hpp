@@ -46,6 +46,16 @@ public:
     /// Reads what there is, up to the size of `buffer`. One recv(2), or none when there is known to
     /// be nothing. `buffer` is not empty.
     [[nodiscard]] Result receive(std::span<std::byte> buffer) noexcept;
+    /// Looks at what has come, from its first byte, up to the size of `buffer`, and leaves it to be
+    /// received. `bytes` is how much there is, also where the status is another than `moved`:
+    ///
+    ///   moved    `at_least` bytes, or a full buffer
+    ///   blocked  fewer: the task runs when more have come
+    ///   ended    fewer, and no more will come
+    ///
+    /// One recv(2) with MSG_PEEK, or none when there is known to be nothing. Whoever waits for more than
+    /// there is puts an end to that by a timer: more may not come.
+    [[nodiscard]] Result peek(std::span<std::byte> buffer, std::size_t at_least = 1) noexcept;
     /// Writes what the kernel takes of `bytes`, which are not empty. One send(2), or none when it is
     /// known to take nothing. Raises no SIGPIPE.
     [[nodiscard]] Result send(std::span<const std::byte> bytes) noexcept;

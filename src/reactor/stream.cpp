@@ -3,6 +3,7 @@
 #include "base/socket_options.hpp"
 #include "base/sys.hpp"
 
+#include <algorithm>
 #include <fmt/format.h>
 #include <utility>
 
@@ -26,6 +27,22 @@ Stream::Result Stream::receive(std::span<std::byte> buffer) noexcept {
             !watch_.urgent())
             watch_.clear_readable();
         return {Status::moved, got.bytes};
+    case sys::Io::would_block: watch_.clear_readable(); return {Status::blocked};
+    case sys::Io::eof: return error_ == 0 ? Result{Status::ended} : failed(error_);
+    case sys::Io::error: break;
+    }
+    return failed(got.error);
+}
+
+// Nothing is consumed, so the flag stays set unless there is nothing at all: that it is readable is true.
+// With bytes in front of a FIN recv(2) never says that it has come; the watch does.
+Stream::Result Stream::peek(std::span<std::byte> buffer, std::size_t at_least) noexcept {
+    if (!watch_.readable()) return {Status::blocked};
+    const sys::IoResult got = sys::peek(socket_.get(), buffer);
+    switch (got.status) {
+    case sys::Io::moved:
+        if (got.bytes >= std::min(at_least, buffer.size())) return {Status::moved, got.bytes};
+        return {watch_.hung_up() ? Status::ended : Status::blocked, got.bytes};
     case sys::Io::would_block: watch_.clear_readable(); return {Status::blocked};
     case sys::Io::eof: return error_ == 0 ? Result{Status::ended} : failed(error_);
     case sys::Io::error: break;

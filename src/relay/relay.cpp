@@ -46,7 +46,8 @@ std::string_view to_string(EndReason reason) noexcept {
 
 Relay::Relay(Reactor& reactor, RelayContext& context, Fd client, Fd server, RelayTimeouts timeouts,
              Handler on_end)
-    : timeouts_{timeouts},
+    : reactor_{reactor},
+      timeouts_{timeouts},
       duplex_{std::make_unique<Duplex>(reactor, *this, context, timeouts_)},
       on_end_{std::move(on_end)} {
     duplex_->client.fd = std::move(client);
@@ -61,7 +62,21 @@ Relay::Relay(Reactor& reactor, RelayContext& context, Fd client, Fd server, Rela
 
 Relay::~Relay() = default;
 
-Next Relay::run() { return duplex_->step(); }
+std::uint64_t Relay::bytes_up() const noexcept { return duplex_->bytes_up(); }
+std::uint64_t Relay::bytes_down() const noexcept { return duplex_->bytes_down(); }
+
+void Relay::close(EndReason reason) noexcept {
+    if (std::exchange(over_, true)) return;
+    duplex_->reset(reason);
+    reactor_.schedule(*this);
+}
+
+Next Relay::run() {
+    if (over_) return Next::done;
+    const Next next = duplex_->step();
+    over_ = next == Next::done;
+    return next;
+}
 
 void Relay::retire() {
     const RelayResult result{duplex_->reason(), duplex_->bytes_up(), duplex_->bytes_down(),

@@ -6,6 +6,7 @@ import pathlib
 import re
 import signal
 import socket
+import ssl
 
 import pytest
 
@@ -30,6 +31,7 @@ ARGUMENTS = {
     "embedded_proxy": [ANYWHERE, "127.0.0.1:9"],
     "nested_in_host_loop": [ANYWHERE, "127.0.0.1:9"],
     "port_forward": [ANYWHERE, "127.0.0.1:9"],
+    "sni_router": [ANYWHERE, "db.example.net=127.0.0.1:9"],
 }
 with_arguments = pytest.mark.parametrize("name", ARGUMENTS)
 
@@ -169,6 +171,69 @@ def test_echo_outlives_a_client_that_resets(start, dial):
         client.sendall(b"?")
         reset(client)
     assert echoes(dial(address), b"hello")
+
+
+# --- sni_router
+
+
+def client_hello(name):
+    """What a TLS client says first to a server that it takes for `name`."""
+    said, context = ssl.MemoryBIO(), ssl.create_default_context()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        context.wrap_bio(ssl.MemoryBIO(), said, server_hostname=name).do_handshake()
+    return said.read()
+
+
+@pytest.fixture
+def routes(start, backend):
+    """(address, two backends): a.example and b.example."""
+    a, b = backend(), backend()
+    program = start("sni_router", ANYWHERE, f"a.example={a.address}", f"b.example={b.address}")
+    return program.address(), a, b
+
+
+@pytest.mark.smoke
+def test_a_tls_client_comes_to_the_server_that_it_names(routes, dial):
+    address, *servers = routes
+    for name, there in zip(("A.example", "b.example"), servers):
+        hello = client_hello(name)
+        client = dial(address)
+        client.sendall(hello)
+        with there.accept() as server:
+            assert read_exactly(server, len(hello)) == hello
+            server.sendall(b"an answer")
+            assert read_exactly(client, 9) == b"an answer"
+            client.close()
+            assert read_to_end(server) == b""
+
+
+def test_a_hello_in_pieces_is_waited_for(routes, dial):
+    address, a, _ = routes
+    hello = client_hello("a.example")
+    client = dial(address)
+    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for byte in hello:
+        client.sendall(bytes([byte]))
+    with a.accept() as server:
+        assert read_exactly(server, len(hello)) == hello
+
+
+@pytest.mark.parametrize("said", [client_hello("c.example"), b"GET / HTTP/1.1\r\n\r\n"], ids=["another name", "no TLS"])
+def test_who_has_no_server_is_reset_and_others_are_served(routes, dial, said):
+    address, a, _ = routes
+    client = dial(address)
+    client.sendall(said)
+    assert ends_with_reset(client)
+    client = dial(address)
+    client.sendall(client_hello("a.example"))
+    a.accept().close()
+
+
+def test_half_a_hello_and_no_more_is_reset_at_once(routes, dial):
+    client = dial(routes[0])
+    client.sendall(client_hello("a.example")[:100])
+    client.shutdown(socket.SHUT_WR)
+    assert ends_with_reset(client)
 
 
 # --- port_forward

@@ -65,6 +65,20 @@ struct Fixture {
         return "<failed>";
     }
 
+    // What peek() gave: the text, behind the status's name unless that is `moved`.
+    std::string peek(std::size_t at_least = 1, std::size_t most = 100) {
+        std::string text(most, '\0');
+        const Stream::Result got = stream->peek(std::as_writable_bytes(std::span{text}), at_least);
+        text.resize(got.bytes);
+        switch (got.status) {
+        case Status::moved: return text;
+        case Status::blocked: return "<blocked>" + text;
+        case Status::ended: return "<ended>" + text;
+        case Status::failed: break;
+        }
+        return "<failed>";
+    }
+
     ManualClock clock;
     Reactor reactor{clock};
     FunctionTask task;
@@ -120,6 +134,54 @@ TEST_CASE("stream: on a Unix socket a short read proves nothing", "[reactor][str
     CHECK(f.receive() == "first");  // stops behind the descriptor
     CHECK(f.receive() == "second");
     CHECK(f.receive() == "<blocked>");
+}
+
+TEST_CASE("stream: what is peeked at is there to be received", "[reactor][stream]") {
+    Fixture f;
+    CHECK(f.peek() == "<blocked>");
+    f.peer_sends("hello");
+    CHECK(f.turn());
+    CHECK(f.peek() == "hello");
+    CHECK(f.peek() == "hello");
+    CHECK(f.peek(1, 3) == "hel");
+    CHECK(f.receive(2) == "he");
+    CHECK(f.peek() == "llo");
+    CHECK(f.receive() == "llo");
+    CHECK(f.peek() == "<blocked>");
+}
+
+TEST_CASE("stream: a peek that wants more than has come runs the task when it has",
+          "[reactor][stream]") {
+    Fixture f;
+    f.peer_sends("12");
+    f.turn();
+    CHECK(f.peek(4) == "<blocked>12");
+    const int runs = f.task.runs();
+    CHECK_FALSE(f.turn());  // not for what is known
+    f.peer_sends("34");
+    CHECK(f.turn());
+    CHECK(f.task.runs() == runs + 1);
+    CHECK(f.peek(4) == "1234");
+    CHECK(f.peek(8, 4) == "1234");  // no more fits
+}
+
+TEST_CASE("stream: a peek tells the end although bytes are in front of it", "[reactor][stream]") {
+    Fixture f;
+    f.peer_sends("half a hello");
+    ::shutdown(f.pair.far.get(), SHUT_WR);
+    f.turn();
+    CHECK(f.peek(100) == "<ended>half a hello");
+    CHECK(f.peek(5) == "half a hello");
+    CHECK(f.receive() == "half a hello");
+    CHECK(f.peek() == "<ended>");
+}
+
+TEST_CASE("stream: a peek at what is broken says so", "[reactor][stream]") {
+    Fixture f;
+    eplb::test::reset_connection(std::move(f.pair.far));
+    f.turn();
+    CHECK(f.peek() == "<failed>");
+    CHECK(f.peek() == "<failed>");
 }
 
 TEST_CASE("stream: the end of the stream comes behind the last byte, again and again",

@@ -115,6 +115,27 @@ TEST_CASE("relay: a server that half-closed still gets what the client sends", "
     CHECK(f.result->reason == EndReason::server_fin);
 }
 
+TEST_CASE("relay: says what has moved while it runs, and ends when it is told to",
+          "[proxy][relay]") {
+    RelayFixture f;
+    f.client.send("question");
+    REQUIRE(f.loop.until([&] { return f.server.received() == "question"; }));
+    f.server.send("an answer");
+    REQUIRE(f.loop.until([&] { return f.client.received() == "an answer"; }));
+    CHECK(f.relay->bytes_up() == 8);
+    CHECK(f.relay->bytes_down() == 9);
+    f.relay->close(EndReason::removed);
+    f.relay->close(EndReason::drain);  // once is enough
+    CHECK_FALSE(f.over());             // in a turn of its own
+    REQUIRE(f.loop.until([&] { return f.over() && f.client.over() && f.server.over(); }));
+    CHECK(f.result->reason == EndReason::removed);
+    CHECK(f.result->bytes_up == 8);
+    CHECK(f.result->bytes_down == 9);
+    CHECK(f.client.error() == ECONNRESET);
+    CHECK(f.server.error() == ECONNRESET);
+    CHECK(f.ends == 1);
+}
+
 TEST_CASE("relay: an empty connection ends like any other", "[proxy][relay]") {
     RelayFixture f;
     f.client.half_close();
