@@ -1,5 +1,6 @@
 #include "app/command_line.hpp"
 
+#include "app/verbs.hpp"
 #include "base/suggest.hpp"
 #include "config/config_keys.hpp"
 #include "eplb/version.hpp"
@@ -96,25 +97,48 @@ public:
         return fmt::format("Example: {}\n\n", example);
     }
     std::string make_usage(const CLI::App*, std::string) const override {
-        return "Usage: eplb -l ADDR... -b ADDR[,weight=N][,name=S]... [OPTION]...\n"
-               "       eplb -c FILE [OPTION]...\n"
-               "A layer-4 (TCP) load balancer: connections go to the backends in turn, or by another policy.\n";
+        std::string usage =
+            "Usage: eplb -l ADDR... -b ADDR[,weight=N][,name=S]... [OPTION]...\n"
+            "       eplb -c FILE [OPTION]...\n"
+            "       eplb VERB [OPTION]...\n"
+            "A layer-4 (TCP) load balancer: connections go to the backends in turn, or by another policy.\n"
+            "\nVerbs (eplb VERB --help tells more):\n";
+        for (const Verb& verb : verbs().subspan(1))
+            usage += fmt::format("  {:<{}}{}\n", verb.name, get_column_width() - 2, verb.summary);
+        return usage;
     }
 };
 
-std::string default_of(const KeyOption& option) {
+control::KeyInfo key_of(const KeyOption& option) {
     const auto find = [&](const auto& table) {
         const auto key = std::ranges::find(table, option.key, &control::KeyInfo::name);
-        return key != table.end() ? key->default_value : std::string{};
+        return key != table.end() ? control::KeyInfo{*key} : control::KeyInfo{};
     };
-    std::string value;
     switch (option.table) {
-    case Table::process: value = find(control::process_keys()); break;
-    case Table::log: value = find(control::log_keys()); break;
-    case Table::defaults: value = find(control::service_keys()); break;
+    case Table::process: return find(control::process_keys());
+    case Table::log: return find(control::log_keys());
+    case Table::defaults: break;
     }
+    return find(control::service_keys());
+}
+
+std::string default_of(const KeyOption& option) {
+    std::string value = key_of(option).default_value;
     std::erase(value, '"');
     return value;
+}
+
+// What stands between quotes in the type of a key: `"auto" | "splice"`.
+std::vector<std::string> words_of(std::string_view type) {
+    std::vector<std::string> words;
+    for (;;) {
+        const std::size_t begin = type.find('"');
+        if (begin == std::string_view::npos) return words;
+        type.remove_prefix(begin + 1);
+        const std::size_t end = std::min(type.find('"'), type.size());
+        words.emplace_back(type.substr(0, end));
+        type.remove_prefix(std::min(end + 1, type.size()));
+    }
 }
 
 void define_options(CLI::App& app, RawOptions& raw) {
@@ -320,6 +344,19 @@ std::string option_problem(std::string_view what) {
 std::string unknown_option(std::string_view word, const std::vector<std::string>& names) {
     const std::vector<std::string_view> views{names.begin(), names.end()};
     return fmt::format("unknown option \"{}\"{}", word, did_you_mean(word, views));
+}
+
+std::vector<Flag> serve_flags() {
+    RawOptions raw;
+    CLI::App app;
+    app.set_help_flag();
+    define_options(app, raw);
+    std::vector<Flag> flags = flags_of(app);
+    for (const KeyOption& option : raw.keys) {
+        const auto flag = std::ranges::find(flags, long_name(option), &Flag::long_name);
+        if (flag != flags.end()) flag->words = words_of(key_of(option).type);
+    }
+    return flags;
 }
 
 CommandLine parse_command_line(std::vector<std::string> arguments) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "app/flags.hpp"
 #include "config/config_file.hpp"
 
 #include <cstdint>
@@ -41,5 +42,7 @@ struct CommandLine {
 
 /// `arguments` without the program's name. Throws UsageError.
 [[nodiscard]] CommandLine parse_command_line(std::vector<std::string> arguments);
+/// The options that it takes.
+[[nodiscard]] std::vector<Flag> serve_flags();
 
 }  // namespace eplb::app

@@ -140,4 +140,6 @@ void tell_standard_error(std::string_view text) noexcept {
     }
 }
 
+void complain(std::string_view message) { tell_standard_error(fmt::format("eplb: {}\n", message)); }
+
 }  // namespace eplb::app

@@ -57,5 +57,7 @@ private:
 /// To standard error, without going through a log: what does not fit is waited for, but for a second at
 /// most, since nobody may read it.
 void tell_standard_error(std::string_view text) noexcept;
+/// The same, as a line of the command: "eplb: MESSAGE".
+void complain(std::string_view message);
 
 }  // namespace eplb::app

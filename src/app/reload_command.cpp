@@ -160,6 +160,14 @@ int exit_code_of(Kind kind, bool dry_run) noexcept {
 
 }  // namespace
 
+std::vector<Flag> reload_flags() {
+    RawOptions raw;
+    CLI::App app;
+    app.set_help_flag();
+    define_options(app, raw);
+    return flags_of(app);
+}
+
 int run_reload_command(std::vector<std::string> arguments) {
     RawOptions raw;
     CLI::App app;

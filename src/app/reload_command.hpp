@@ -1,5 +1,7 @@
 #pragma once
 
+#include "app/flags.hpp"
+
 #include <string>
 #include <vector>
 
@@ -12,5 +14,7 @@ namespace eplb::app {
 /// change; 2 bad usage, or a configuration that cannot be used; 1 refused, or it could not be done.
 /// Throws UsageError, control::ConfigError, std::system_error.
 [[nodiscard]] int run_reload_command(std::vector<std::string> arguments);
+/// The options that it takes.
+[[nodiscard]] std::vector<Flag> reload_flags();
 
 }  // namespace eplb::app

@@ -25,6 +25,10 @@ MISTAKES = [
     ((*LISTEN, *BACKEND, "stray"), USAGE, ["stray"]),
     ((*LISTEN, *BACKEND, "-b"), USAGE, ["--backend: the value is missing"]),
     ((*LISTEN, *BACKEND, "-w", "1", "-w", "2"), USAGE, ["--workers is given more than once"]),
+    # verbs
+    (("relaod", "-c", "eplb.toml"), USAGE, ['unknown verb "relaod"; did you mean "reload"', "--help"]),
+    (("telepathy",), USAGE, ['unknown verb "telepathy"']),
+    (("127.0.0.1:1",), USAGE, ['unexpected argument "127.0.0.1:1"', "-b"]),
     # addresses
     ((*LISTEN, "-b", ":3306"), USAGE, ["--backend", ":3306", "127.0.0.1:3306"]),
     (("-l", "nosuch.invalid:80", *BACKEND), RUN_TIME, ["nosuch.invalid"]),
