@@ -1,6 +1,7 @@
 #include "config/config_reference.hpp"
 
 #include "config/config_keys.hpp"
+#include "config/mdoc.hpp"
 
 #include <algorithm>
 #include <array>
@@ -39,38 +40,6 @@ std::array<Chapter, 7> chapters() {
          "One for each backend, below the service that it belongs to; there has to be at least one.",
          infos(backend_keys())},
     }};
-}
-
-// mdoc takes a line that begins with a dot or an apostrophe for a macro, and a backslash for an
-// escape.
-std::string mdoc_text(std::string_view text) {
-    std::string result;
-    for (const char c : text) {
-        if (c == '\\') {
-            result += "\\e";
-        } else if (c == '-') {
-            result += "\\-";
-        } else if ((c == '.' || c == '\'') && (result.empty() || result.back() == '\n')) {
-            result += "\\&";
-            result += c;
-        } else {
-            result += c;
-        }
-    }
-    return result;
-}
-
-// `code` becomes bold.
-std::string mdoc_sentences(std::string_view text) {
-    std::string result;
-    bool code = false;
-    for (std::size_t end = 0; !text.empty(); code = !code) {
-        end = std::min(text.find('`'), text.size());
-        const std::string part = mdoc_text(text.substr(0, end));
-        result += code ? fmt::format("\\fB{}\\fR", part) : part;
-        text.remove_prefix(std::min(end + 1, text.size()));
-    }
-    return result;
 }
 
 }  // namespace
