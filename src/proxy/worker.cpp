@@ -55,7 +55,7 @@ Worker::Worker(Reactor& reactor, std::size_t index, const Shared& shared)
     : reactor_{reactor},
       index_{index},
       shared_{shared},
-      contexts_{shared.budget, shared.on_splice_refused},
+      catalog_{index, shared.budget, shared.on_splice_refused},
       self_{std::make_shared<Worker*>(this)} {}
 
 Worker::~Worker() {
@@ -76,38 +76,10 @@ Worker::~Worker() {
 // --- what it works by
 
 void Worker::learn(const Generation& generation) {
-    learn_services(generation);
-    learn_frontends(generation);
-}
-
-void Worker::learn_services(const Generation& generation) {
-    SessionOrders wake;  // their timers run for other timeouts than they have now
-    for (const auto& spec : generation.services) {
-        Service* const service = find_service(spec->id);
-        if (service != nullptr && service->goes_by(spec)) continue;
-        RelayContext& context = contexts_.get(spec->config->relay, spec->config->pipe_bytes);
-        if (service == nullptr) {
-            services_.push_back(std::make_unique<Service>(spec, index_, context));
-        } else if (service->update(spec, context)) {
-            wake.wake_those_of_service(spec->id);
-        }
-    }
-    contexts_.keep_those_of(services_);
-    inspector_.set_interval(inspection_interval());
-    carry_out(wake);
-}
-
-void Worker::learn_frontends(const Generation& generation) {
-    for (const FrontendSpec& spec : generation.frontends) {
-        if (find_frontend(spec.id) != nullptr) continue;
-        Service& service = *find_service(spec.service);
-        frontends_.push_back(
-            std::make_unique<Frontend>(Frontend{.id = spec.id,
-                                                .service = service,
-                                                .address = spec.address,
-                                                .sessions_everywhere = spec.sessions}));
-        service.count_frontend();
-    }
+    const SessionOrders orders = catalog_.learn_services(generation);
+    inspector_.set_interval(catalog_.inspection_interval());
+    carry_out(orders);
+    catalog_.learn_frontends(generation);
 }
 
 // Counts the listeners that are being closed. One that is destroyed meanwhile is waited for in vain:
@@ -138,9 +110,9 @@ void Worker::switch_over(const Generation& generation, std::function<void()> on_
             gone.push_back(listener.get());
             continue;
         }
-        const auto troubles = spec->as_before
-                                  ? listener->look_after_file(spec->options)
-                                  : listener->serve(*find_frontend(spec->id), spec->options);
+        const auto troubles =
+            spec->as_before ? listener->look_after_file(spec->options)
+                            : listener->serve(*catalog_.find_frontend(spec->id), spec->options);
         for (const std::string& trouble : troubles) shared_.on_listener_trouble(trouble);
         if (listener->is_cut_off()) cut_off.emplace_back(listener.get(), spec);
     }
@@ -172,7 +144,7 @@ void Worker::reopen(Listener& listener, const FrontendSpec& spec) {
 
 void Worker::add_listener(const FrontendSpec& frontend, Fd socket) {
     listeners_.push_back(std::make_unique<Listener>(
-        reactor_, frontend.socket, *find_frontend(frontend.id), std::move(socket),
+        reactor_, frontend.socket, *catalog_.find_frontend(frontend.id), std::move(socket),
         Listener::Handlers{
             .on_accept = [this](
                              Listener& listener, Fd client,
@@ -184,36 +156,7 @@ void Worker::add_listener(const FrontendSpec& frontend, Fd socket) {
 }
 
 void Worker::forget_all_but(const Generation& generation) noexcept {
-    for (const auto& service : services_) {
-        if (!generation.has_service(service->id())) service->remove();
-    }
-    for (const auto& frontend : frontends_)
-        frontend->removed = !generation.has_frontend(frontend->id);
-    forget_unused();
-}
-
-void Worker::forget_unused() noexcept {
-    std::erase_if(frontends_, [](const std::unique_ptr<Frontend>& frontend) {
-        const bool gone = frontend->removed && frontend->sessions == 0;
-        if (gone) frontend->service.discount_frontend();
-        return gone;
-    });
-    std::erase_if(services_, [&](const std::unique_ptr<Service>& service) {
-        return service->removed() && !service->has_frontends();
-    });
-    contexts_.keep_those_of(services_);
-}
-
-Service* Worker::find_service(std::uint32_t id) noexcept {
-    const auto found = std::ranges::lower_bound(
-        services_, id, {}, [](const std::unique_ptr<Service>& service) { return service->id(); });
-    return found == services_.end() || (*found)->id() != id ? nullptr : found->get();
-}
-
-Frontend* Worker::find_frontend(std::uint32_t id) noexcept {
-    const auto found = std::ranges::lower_bound(
-        frontends_, id, {}, [](const std::unique_ptr<Frontend>& frontend) { return frontend->id; });
-    return found == frontends_.end() || (*found)->id != id ? nullptr : found->get();
+    catalog_.forget_all_but(generation);
 }
 
 // --- ending
@@ -457,7 +400,7 @@ void Worker::hand_over(Worker& to, const Frontend& frontend, Fd client, const Ad
 // one does. That is a promise of many threads, so whoever breaks it costs a client and no more.
 void Worker::receive(std::uint32_t frontend, Parcel& parcel, const Address& peer,
                      Admission verdict) {
-    Frontend* const own = find_frontend(frontend);
+    Frontend* const own = catalog_.find_frontend(frontend);
     if (own == nullptr) return turn_away(parcel, peer, verdict);
     start_session(*own, std::move(parcel.socket), peer, verdict);
 }
@@ -552,15 +495,6 @@ Next Worker::Pacemaker::run() noexcept {
 
 // --- sessions that have settled
 
-Duration Worker::inspection_interval() const noexcept {
-    Duration least{0};
-    for (const auto& service : services_) {
-        const Duration wanted = service->inspection_interval();
-        if (wanted > Duration{0}) least = least == Duration{0} ? wanted : std::min(least, wanted);
-    }
-    return least;
-}
-
 void Worker::Inspector::set_interval(Duration interval) noexcept {
     if (interval == interval_) return;
     interval_ = interval;
@@ -575,9 +509,8 @@ Next Worker::Inspector::run() noexcept {
     if (timer_.take_fired()) {
         in_round_ = true;
         round_ = round_ == UINT8_MAX ? std::uint8_t{1} : static_cast<std::uint8_t>(round_ + 1);
-        for (const auto& service : worker_.services_)
-            service->begin_round(worker_.reactor_.now(),
-                                 std::max(worker_.peers_.size(), std::size_t{1}));
+        worker_.catalog_.begin_round(worker_.reactor_.now(),
+                                     std::max(worker_.peers_.size(), std::size_t{1}));
     }
     if (!in_round_) return Next::wait;
     IntrusiveList<Session>& settled = worker_.settled_;
@@ -625,11 +558,11 @@ void Worker::destroy(Session& session) noexcept {
     errands_.on_destroy(session);
     unlink(session);
     memory_.destroy(session);
-    contexts_.remove_session(context);
+    catalog_.contexts().remove_session(context);
     if (admitted) frontend.service.spec().limits->leave();
     if (!frontend.service.spec().waiting_room->empty()) call_first(frontend.service);
     frontend.sessions_everywhere->fetch_sub(1, std::memory_order_relaxed);
-    if (--frontend.sessions == 0 && frontend.removed) forget_unused();
+    if (--frontend.sessions == 0 && frontend.removed) catalog_.forget_unused();
     count_out();
 }
 
@@ -732,14 +665,14 @@ void Worker::on_room() noexcept {
 }
 
 bool Worker::release_idle_pipes() noexcept {
-    const std::size_t open = contexts_.open_pipes();
+    const std::size_t open = catalog_.contexts().open_pipes();
     trim_pipes();
-    return contexts_.open_pipes() < open;
+    return catalog_.contexts().open_pipes() < open;
 }
 
-void Worker::trim_pipes() noexcept { contexts_.trim(); }
+void Worker::trim_pipes() noexcept { catalog_.contexts().trim(); }
 
-PipePool::Stats Worker::pipe_stats() const { return contexts_.stats(); }
+PipePool::Stats Worker::pipe_stats() const { return catalog_.contexts().stats(); }
 
 void Worker::pause_listeners() noexcept {
     listeners_wait_ = true;

@@ -11,12 +11,12 @@
 #include "proxy/attempt_budget.hpp"
 #include "proxy/frontend.hpp"
 #include "proxy/listener.hpp"
-#include "proxy/relay_contexts.hpp"
 #include "proxy/service.hpp"
 #include "proxy/service_spec.hpp"
 #include "proxy/session.hpp"
 #include "proxy/session_orders.hpp"
 #include "proxy/shortage_report.hpp"
+#include "proxy/worker_catalog.hpp"
 #include "reactor/bell.hpp"
 
 #include <atomic>
@@ -172,23 +172,14 @@ private:
     void pause_listeners() noexcept;
     void resume_listeners() noexcept;
     bool release_idle_pipes() noexcept;
-    [[nodiscard]] Service* find_service(std::uint32_t id) noexcept;
-    [[nodiscard]] Frontend* find_frontend(std::uint32_t id) noexcept;
-    void forget_unused() noexcept;
-    void learn_services(const Generation& generation);
     void unlink(Session& session) noexcept;
-    void learn_frontends(const Generation& generation);
     void reopen(Listener& listener, const FrontendSpec& spec);
-    [[nodiscard]] Duration inspection_interval() const noexcept;
 
     Reactor& reactor_;
     const std::size_t index_;
     const Shared& shared_;
-    RelayContexts contexts_;
-    // By id: those of what is new are higher than all before.
-    std::vector<std::unique_ptr<Service>> services_;
-    IntrusiveList<Service, Waiting> waited_for_;  // of these
-    std::vector<std::unique_ptr<Frontend>> frontends_;
+    WorkerCatalog catalog_;
+    IntrusiveList<Service, Waiting> waited_for_;
     std::span<Worker* const> peers_;
     std::vector<std::unique_ptr<Listener>> listeners_;
     // Lets young sessions settle, a second after they began, in the order in which they did.

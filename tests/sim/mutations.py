@@ -136,13 +136,13 @@ MUTATIONS = [
           "    case Step::learn: worker.learn(plan.generation); return worker.switch_over(plan.generation, [] {});\n")],
     ),
     (
-        "a service is removed while other workers still accept for it", "src/proxy/worker.cpp", WORKERS,
-        [("    inspector_.set_interval(inspection_interval());\n",
+        "a service is removed while other workers still accept for it", "src/proxy/worker_catalog.cpp", WORKERS,
+        [("    contexts_.keep_those_of(services_);\n    return wake;\n",
           "    for (const auto& service : services_) {\n"
           "        const auto is_it = [&](const auto& spec) { return spec->id == service->id(); };\n"
           "        if (std::ranges::none_of(generation.services, is_it)) service->remove();\n"
           "    }\n"
-          "    inspector_.set_interval(inspection_interval());\n")],
+          "    contexts_.keep_those_of(services_);\n    return wake;\n")],
     ),
 ]
 
