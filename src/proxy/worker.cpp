@@ -18,19 +18,9 @@ namespace {
 constexpr std::size_t tolerated_share = 16;
 constexpr std::size_t tolerated_sessions = 2;
 
-// Four system calls each: a thousand clients who came at once do not hold everybody up together.
-constexpr int settled_per_turn = 32;
-
 // A socket and a connect(2) each, as an accept(2) has behind it.
 constexpr int called_per_turn = Acceptor::budget_per_turn;
 
-// A look costs next to nothing; a reset two close(2), and a line in the log in the next turn.
-constexpr int charges_of_errands = 1024;
-constexpr int charges_of_reset = 15;  // 64 of them a turn
-constexpr int charges_of_waking = 3;
-
-// A system call or two each.
-constexpr int inspected_per_turn = 64;
 // Of listeners that wait for a service's rate.
 constexpr Duration longest_pause = std::chrono::seconds{1};
 
@@ -59,16 +49,7 @@ Worker::Worker(Reactor& reactor, std::size_t index, const Shared& shared)
       self_{std::make_shared<Worker*>(this)} {}
 
 Worker::~Worker() {
-    while (!starved_.empty()) starved_.front().reset(EndReason::drain);  // joins the young
-    for (IntrusiveList<Session>* list : {&young_, &settled_}) {
-        for (Session* session = list->empty() ? nullptr : &list->front(); session != nullptr;
-             session = list->next(*session)) {
-            session->reset(EndReason::drain);
-        }
-    }
-    for (IntrusiveList<Session>* list : {&young_, &settled_}) {
-        while (!list->empty()) list->front().retire();
-    }
+    sessions_.end_all(EndReason::drain);
     listeners_.clear();
     trim_pipes();  // tells the budget, which would tell us
 }
@@ -77,8 +58,8 @@ Worker::~Worker() {
 
 void Worker::learn(const Generation& generation) {
     const SessionOrders orders = catalog_.learn_services(generation);
-    inspector_.set_interval(catalog_.inspection_interval());
-    carry_out(orders);
+    sessions_.set_inspection_interval(catalog_.inspection_interval());
+    sessions_.carry_out(orders);
     catalog_.learn_frontends(generation);
 }
 
@@ -172,90 +153,9 @@ void Worker::close_listeners(std::function<void()> on_closed) {
     close(all, std::move(on_closed));
 }
 
-void Worker::reset_sessions() noexcept { errands_.reset_all(EndReason::drain); }
+void Worker::reset_sessions() noexcept { sessions_.reset_all(EndReason::drain); }
 
-void Worker::carry_out(const SessionOrders& orders) {
-    if (!orders.empty()) errands_.order(orders);
-}
-
-void Worker::Errands::reset_all(EndReason reason) noexcept {
-    coming_.reset_all(reason);
-    begin();
-}
-
-void Worker::Errands::order(const SessionOrders& orders) {
-    coming_.add(orders);
-    begin();
-}
-
-// A few at once: then few sessions are over in the next turn, as if this took no turns at all.
-void Worker::Errands::begin() noexcept {
-    if (under_way_ || coming_.empty()) return;
-    under_way_ = true;
-    current_ = std::exchange(coming_, {});
-    round_ = round_ == UINT8_MAX ? std::uint8_t{1} : static_cast<std::uint8_t>(round_ + 1);
-    unvisited_ = worker_.memory_.size();
-    list_ = 0;
-    next_ = list().empty() ? nullptr : &list().front();
-    if (run() == Next::again) worker_.reactor_.schedule(*this);
-}
-
-Next Worker::Errands::run() noexcept {
-    for (int charged = 0; unvisited_ > 0;) {
-        if (charged >= charges_of_errands) return Next::again;
-        Session& session = take_next();
-        ++charged;
-        if (session.visited_in() == round_) continue;
-        session.set_visited_in(round_);
-        --unvisited_;
-        charged += carry_out(session);
-    }
-    current_ = {};
-    next_ = nullptr;
-    if (std::exchange(under_way_, false) && !coming_.empty()) begin();
-    return Next::wait;
-}
-
-// One that is not visited yet may have gone from a list that comes to one that was done, so it begins
-// anew as long as there are such.
-Session& Worker::Errands::take_next() noexcept {
-    while (next_ == nullptr) {
-        list_ = (list_ + 1) % 3;
-        next_ = list().empty() ? nullptr : &list().front();
-    }
-    Session& session = *next_;
-    next_ = list().next(session);
-    return session;
-}
-
-// Returns what it costs.
-int Worker::Errands::carry_out(Session& session) noexcept {
-    const std::uint32_t service = session.frontend().service.id();
-    if (const auto doom = current_.doom_of(service, session.frontend().id, session.backend())) {
-        session.reset(*doom);
-        return charges_of_reset;
-    }
-    if (!current_.wakes(service)) return 0;
-    worker_.reactor_.schedule(session);
-    return charges_of_waking;
-}
-
-const IntrusiveList<Session>& Worker::Errands::list() const noexcept {
-    return list_ == 0 ? worker_.young_ : list_ == 1 ? worker_.settled_ : worker_.starved_;
-}
-
-void Worker::Errands::on_unlink(Session& session) noexcept {
-    if (next_ == &session) next_ = list().next(session);
-}
-
-void Worker::Errands::on_destroy(const Session& session) noexcept {
-    if (under_way_ && session.visited_in() != round_) --unvisited_;
-}
-
-void Worker::unlink(Session& session) noexcept {
-    errands_.on_unlink(session);
-    session.ListHook<Session>::unlink();
-}
+void Worker::carry_out(const SessionOrders& orders) { sessions_.carry_out(orders); }
 
 void Worker::post(std::function<void(Worker&)> fn) {
     reactor_.post([worker = std::weak_ptr<Worker*>{self_}, fn = std::move(fn)] {
@@ -325,7 +225,7 @@ bool Worker::enter(Service& service) noexcept {
 
 bool Worker::take_descriptors() noexcept {
     DescriptorBudget& budget = shared_.budget;
-    if (!starved_.empty()) return false;
+    if (sessions_.anyone_starves()) return false;
     if (budget.take_session()) return true;
     // Under max_sessions no pipe helps, and the next session would have to make it anew.
     if (budget.short_of_descriptors() && release_idle_pipes() && budget.take_session()) return true;
@@ -439,15 +339,13 @@ void Worker::start_session(Frontend& frontend, Fd client, const Address& peer,
                            Admission verdict) noexcept {
     Session* session = nullptr;
     try {
-        session = &memory_.create(*this, frontend, std::move(client), peer, verdict);
+        session = &sessions_.create(*this, frontend, std::move(client), peer, verdict);
     } catch (const std::bad_alloc&) {
         return lack_memory_for(frontend, std::move(client), peer, verdict);
     }
-    session->set_visited_in(errands_.round());
     ++frontend.sessions;
     frontend.sessions_everywhere->fetch_add(1, std::memory_order_relaxed);
     RelayContexts::add_session(session->relay_context());
-    add_young(*session);
     // Now, not in the next turn: the backend is dialled before another client is accepted.
     reactor_.dispatch(*session);
 }
@@ -463,25 +361,6 @@ void Worker::on_out_of_memory() noexcept {
     shared_.shortages.report_reset(ENOMEM, shared_.budget.sessions(), reactor_.now());
 }
 
-void Worker::add_young(Session& session) noexcept {
-    young_.push_back(session);
-    settler_.expect_a_session();
-}
-
-Next Worker::Settler::run() noexcept {
-    IntrusiveList<Session>& young = worker_.young_;
-    for (int count = 0; !young.empty() && young.front().age() >= settling_age; ++count) {
-        if (count == settled_per_turn) return Next::again;
-        Session& session = young.front();
-        worker_.unlink(session);
-        session.settle();
-        worker_.settled_.push_back(session);
-        worker_.inspector_.expect_a_session();
-    }
-    if (!young.empty()) timer_.start(settling_age - young.front().age());
-    return Next::wait;
-}
-
 void Worker::Pacemaker::wait_until(TimePoint when) noexcept {
     if (timer_.armed() && due_ <= when) return;
     due_ = when;
@@ -490,40 +369,6 @@ void Worker::Pacemaker::wait_until(TimePoint when) noexcept {
 
 Next Worker::Pacemaker::run() noexcept {
     if (timer_.take_fired()) worker_.on_room();
-    return Next::wait;
-}
-
-// --- sessions that have settled
-
-void Worker::Inspector::set_interval(Duration interval) noexcept {
-    if (interval == interval_) return;
-    interval_ = interval;
-    in_round_ = false;
-    timer_.cancel();
-    if (!worker_.settled_.empty()) expect_a_session();
-}
-
-// Every session that was there when the round began is looked at once: it carries the round's
-// number then. The list goes round, so that it does not matter who leaves meanwhile.
-Next Worker::Inspector::run() noexcept {
-    if (timer_.take_fired()) {
-        in_round_ = true;
-        round_ = round_ == UINT8_MAX ? std::uint8_t{1} : static_cast<std::uint8_t>(round_ + 1);
-        worker_.catalog_.begin_round(worker_.reactor_.now(),
-                                     std::max(worker_.peers_.size(), std::size_t{1}));
-    }
-    if (!in_round_) return Next::wait;
-    IntrusiveList<Session>& settled = worker_.settled_;
-    for (int count = 0; !settled.empty() && settled.front().inspected_in() != round_; ++count) {
-        if (count == inspected_per_turn) return Next::again;
-        Session& session = settled.front();
-        worker_.unlink(session);
-        settled.push_back(session);
-        session.inspect(round_);
-        if (session.frontend().service.is_to_be_moved(session)) session.reset(EndReason::rebalance);
-    }
-    in_round_ = false;
-    if (!settled.empty()) timer_.start(interval_);
     return Next::wait;
 }
 
@@ -555,9 +400,7 @@ void Worker::destroy(Session& session) noexcept {
     Frontend& frontend = session.frontend();
     const bool admitted = session.admitted();
     RelayContext& context = session.relay_context();
-    errands_.on_destroy(session);
-    unlink(session);
-    memory_.destroy(session);
+    sessions_.destroy(session);
     catalog_.contexts().remove_session(context);
     if (admitted) frontend.service.spec().limits->leave();
     if (!frontend.service.spec().waiting_room->empty()) call_first(frontend.service);
@@ -635,18 +478,14 @@ void Worker::on_backend_room() noexcept {
 // --- running out
 
 void Worker::on_starved(Session& session, bool again, int error) noexcept {
-    if (!again) {
-        unlink(session);
-        starved_.push_back(session);
-    }
+    if (!again) sessions_.starve(session);
     pause_listeners();
     shared_.shortages.report(error, shared_.budget.sessions(), reactor_.now());
-    if (release_idle_pipes() && !starved_.empty()) starved_.front().wake();
+    if (release_idle_pipes() && sessions_.anyone_starves()) sessions_.wake_first_starved();
 }
 
 void Worker::on_provided(Session& session) noexcept {
-    unlink(session);
-    add_young(session);
+    sessions_.provide(session);
     on_room();
 }
 
@@ -657,8 +496,8 @@ void Worker::on_accept_shortage(Listener& listener, int error) {
 }
 
 void Worker::on_room() noexcept {
-    if (!starved_.empty()) {
-        starved_.front().wake();
+    if (sessions_.anyone_starves()) {
+        sessions_.wake_first_starved();
     } else if (std::exchange(listeners_wait_, false)) {
         resume_listeners();
     }

@@ -1,6 +1,5 @@
 #pragma once
 
-#include "base/slab.hpp"
 #include "eplb/counter.hpp"
 #include "eplb/descriptor_budget.hpp"
 #include "eplb/fd.hpp"
@@ -15,6 +14,7 @@
 #include "proxy/service_spec.hpp"
 #include "proxy/session.hpp"
 #include "proxy/session_orders.hpp"
+#include "proxy/session_upkeep.hpp"
 #include "proxy/shortage_report.hpp"
 #include "proxy/worker_catalog.hpp"
 #include "reactor/bell.hpp"
@@ -71,7 +71,10 @@ public:
 
     [[nodiscard]] std::size_t index() const noexcept { return index_; }
     /// All workers of the proxy, this one too; they outlive the last client that it accepts.
-    void set_peers(std::span<Worker* const> peers) noexcept { peers_ = peers; }
+    void set_peers(std::span<Worker* const> peers) noexcept {
+        peers_ = peers;
+        sessions_.set_workers(peers.size());
+    }
     // What a Rollout is made of. Whatever threw may be called again.
 
     /// Knows what is in `generation`, besides what it knew; services that stay go on by it.
@@ -167,58 +170,20 @@ private:
     void count_out() noexcept;
     class Closing;
     void close(const std::vector<Listener*>& listeners, std::function<void()> on_closed);
-    void add_young(Session& session) noexcept;
     void on_accept_shortage(Listener& listener, int error);
     void pause_listeners() noexcept;
     void resume_listeners() noexcept;
     bool release_idle_pipes() noexcept;
-    void unlink(Session& session) noexcept;
     void reopen(Listener& listener, const FrontendSpec& spec);
 
     Reactor& reactor_;
     const std::size_t index_;
     const Shared& shared_;
     WorkerCatalog catalog_;
+    SessionUpkeep sessions_{reactor_, catalog_};
     IntrusiveList<Service, Waiting> waited_for_;
     std::span<Worker* const> peers_;
     std::vector<std::unique_ptr<Listener>> listeners_;
-    // Lets young sessions settle, a second after they began, in the order in which they did.
-    class Settler final : public Task {
-    public:
-        explicit Settler(Worker& worker) noexcept
-            : worker_{worker}, timer_{worker.reactor_, *this} {}
-        void expect_a_session() noexcept {
-            if (!timer_.armed()) timer_.start(settling_age);
-        }
-        Next run() noexcept override;
-
-    private:
-        Worker& worker_;
-        Timer timer_;
-    };
-    static constexpr Duration settling_age = std::chrono::seconds{1};
-
-    // Looks at every settled session, again and again: whether its peers are gone, how long its
-    // backend takes, and whether it is one to be moved.
-    class Inspector final : public Task {
-    public:
-        explicit Inspector(Worker& worker) noexcept
-            : worker_{worker}, timer_{worker.reactor_, *this} {}
-        /// Zero: not at all.
-        void set_interval(Duration interval) noexcept;
-        void expect_a_session() noexcept {
-            if (interval_ > Duration{0} && !timer_.armed()) timer_.start(interval_);
-        }
-        Next run() noexcept override;
-
-    private:
-        Worker& worker_;
-        Timer timer_;
-        Duration interval_{0};
-        std::uint8_t round_ = 1;
-        bool in_round_ = false;
-    };
-
     // Has those try again who wait for a backend and are called: a few of them a turn, each of whom
     // begins a session.
     class Usher final : public Task {
@@ -233,36 +198,6 @@ private:
     private:
         Worker& worker_;
         IntrusiveList<Service, Calling> calling_;
-    };
-
-    // Goes round all sessions, a few a turn, and does with them what was ordered. What is ordered
-    // meanwhile is for the next round, so that none is put off by those that follow it.
-    class Errands final : public Task {
-    public:
-        explicit Errands(Worker& worker) noexcept : worker_{worker} {}
-        void reset_all(EndReason reason) noexcept;
-        void order(const SessionOrders& orders);
-        Next run() noexcept override;
-
-        // What becomes of the lists while it is under way:
-        [[nodiscard]] std::uint8_t round() const noexcept { return round_; }
-        void on_unlink(Session& session) noexcept;
-        void on_destroy(const Session& session) noexcept;
-
-    private:
-        void begin() noexcept;
-        [[nodiscard]] Session& take_next() noexcept;
-        [[nodiscard]] int carry_out(Session& session) noexcept;
-        [[nodiscard]] const IntrusiveList<Session>& list() const noexcept;
-
-        Worker& worker_;
-        SessionOrders current_;
-        SessionOrders coming_;
-        bool under_way_ = false;
-        std::uint8_t round_ = 1;     // every session has been visited in this one, or is to be
-        std::size_t unvisited_ = 0;  // sessions
-        int list_ = 0;               // in which it is
-        Session* next_ = nullptr;    // in there
     };
 
     // Hears what it is called for, by whatever thread.
@@ -292,17 +227,9 @@ private:
         TimePoint due_;
     };
 
-    Slab<Session> memory_;
-    // Every session is in one of these:
-    IntrusiveList<Session> young_;
-    IntrusiveList<Session> settled_;
-    IntrusiveList<Session> starved_;  // waits for descriptors or memory
     Ears ears_{*this};
     Usher usher_{*this};
-    Errands errands_{*this};
     AttemptBudget attempts_{reactor_};
-    Settler settler_{*this};
-    Inspector inspector_{*this};
     Pacemaker pacemaker_{*this};
     const Listener* last_served_ = nullptr;
     bool listeners_wait_ = false;  // some may, for a place, or for what this machine is short of
