@@ -18,9 +18,6 @@ namespace {
 constexpr std::size_t tolerated_share = 16;
 constexpr std::size_t tolerated_sessions = 2;
 
-// A socket and a connect(2) each, as an accept(2) has behind it.
-constexpr int called_per_turn = Acceptor::budget_per_turn;
-
 // Of listeners that wait for a service's rate.
 constexpr Duration longest_pause = std::chrono::seconds{1};
 
@@ -432,29 +429,9 @@ void Worker::call_first(Service& service) noexcept {
     });
 }
 
-void Worker::on_waiting(Service& service) noexcept {
-    if (service.waiting++ == 0) waited_for_.push_back(service);
-}
+void Worker::on_waiting(Service& service) noexcept { usher_.on_waiting(service); }
 
-void Worker::on_waited(Service& service) noexcept {
-    if (--service.waiting == 0) service.ListHook<Waiting>::unlink();
-}
-
-// Whoever gets a place leaves, and then the next ones are called. Who does not stays, and as there is
-// no room nobody is called.
-Next Worker::Usher::run() noexcept {
-    for (int count = 0; !calling_.empty(); ++count) {
-        if (count == called_per_turn) return Next::again;
-        Service& service = calling_.pop_front();
-        WaitingRoom::Guest* const guest =
-            service.spec().waiting_room->first_of(worker_, service.free_places());
-        if (guest == nullptr) continue;
-        auto& session = static_cast<Session&>(*guest);  // all guests are sessions
-        session.wake();
-        worker_.reactor_.dispatch(session);
-    }
-    return Next::wait;
-}
+void Worker::on_waited(Service& service) noexcept { usher_.on_waited(service); }
 
 // Telling takes memory. If there is none, the next client who fails tells again; and who answered once
 // answers again.
@@ -470,10 +447,7 @@ void Worker::on_backend_answering(const Backend& backend) noexcept {
     } catch (const std::bad_alloc&) {}
 }
 
-void Worker::on_backend_room() noexcept {
-    Service* service = waited_for_.empty() ? nullptr : &waited_for_.front();
-    for (; service != nullptr; service = waited_for_.next(*service)) usher_.call(*service);
-}
+void Worker::on_backend_room() noexcept { usher_.call_all(); }
 
 // --- running out
 

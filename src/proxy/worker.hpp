@@ -16,6 +16,7 @@
 #include "proxy/session_orders.hpp"
 #include "proxy/session_upkeep.hpp"
 #include "proxy/shortage_report.hpp"
+#include "proxy/usher.hpp"
 #include "proxy/worker_catalog.hpp"
 #include "reactor/bell.hpp"
 
@@ -181,25 +182,8 @@ private:
     const Shared& shared_;
     WorkerCatalog catalog_;
     SessionUpkeep sessions_{reactor_, catalog_};
-    IntrusiveList<Service, Waiting> waited_for_;
     std::span<Worker* const> peers_;
     std::vector<std::unique_ptr<Listener>> listeners_;
-    // Has those try again who wait for a backend and are called: a few of them a turn, each of whom
-    // begins a session.
-    class Usher final : public Task {
-    public:
-        explicit Usher(Worker& worker) noexcept : worker_{worker} {}
-        void call(Service& service) noexcept {
-            if (!service.ListHook<Calling>::linked()) calling_.push_back(service);
-            worker_.reactor_.schedule(*this);
-        }
-        Next run() noexcept override;
-
-    private:
-        Worker& worker_;
-        IntrusiveList<Service, Calling> calling_;
-    };
-
     // Hears what it is called for, by whatever thread.
     class Ears final : public Task {
     public:
@@ -228,7 +212,7 @@ private:
     };
 
     Ears ears_{*this};
-    Usher usher_{*this};
+    Usher usher_{reactor_, *this};
     AttemptBudget attempts_{reactor_};
     Pacemaker pacemaker_{*this};
     const Listener* last_served_ = nullptr;
