@@ -162,25 +162,6 @@ void Worker::post(std::function<void(Worker&)> fn) {
 
 void Worker::call(Wish wish) noexcept { ears_.call(wish); }
 
-void Worker::Ears::call(Wish wish) noexcept {
-    const auto bit = static_cast<std::uint8_t>(wish);
-    if ((wishes_.fetch_or(bit) & bit) == 0) bell_.ring();
-}
-
-Next Worker::Ears::run() noexcept {
-    const std::uint8_t wishes = wishes_.exchange(0);
-    const auto wanted = [wishes](Wish wish) {
-        return (wishes & static_cast<std::uint8_t>(wish)) != 0;
-    };
-    if (wanted(Wish::reset_sessions)) worker_.reset_sessions();
-    if (wanted(Wish::trim_pipes)) worker_.trim_pipes();
-    if (wanted(Wish::room)) worker_.on_room();
-    if (wanted(Wish::backend_room)) worker_.on_backend_room();
-    if (wanted(Wish::look_at_sessions)) worker_.shared_.on_sessions_gone();
-    if (wanted(Wish::look_at_answers)) worker_.shared_.on_answers();
-    return Next::wait;
-}
-
 // --- clients that come
 
 // A place is one of the service's sessions and of the proxy's, whichever worker it will be on.

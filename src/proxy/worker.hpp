@@ -1,13 +1,13 @@
 #pragma once
 
 #include "eplb/counter.hpp"
-#include "eplb/descriptor_budget.hpp"
 #include "eplb/fd.hpp"
 #include "eplb/flow.hpp"
 #include "eplb/list_hook.hpp"
 #include "eplb/task.hpp"
 #include "eplb/timer.hpp"
 #include "proxy/attempt_budget.hpp"
+#include "proxy/ears.hpp"
 #include "proxy/frontend.hpp"
 #include "proxy/listener.hpp"
 #include "proxy/service.hpp"
@@ -15,10 +15,9 @@
 #include "proxy/session.hpp"
 #include "proxy/session_orders.hpp"
 #include "proxy/session_upkeep.hpp"
-#include "proxy/shortage_report.hpp"
 #include "proxy/usher.hpp"
 #include "proxy/worker_catalog.hpp"
-#include "reactor/bell.hpp"
+#include "proxy/worker_shared.hpp"
 
 #include <atomic>
 #include <cstddef>
@@ -40,28 +39,7 @@ class Reactor;
 /// freshly accepted socket to one that has fewer.
 class Worker final : public SessionHost {
 public:
-    /// What the workers of a proxy share. All of it may be used by any thread.
-    struct Shared {
-        ProxyObserver& observer;
-        DescriptorBudget& budget;
-        ShortageReport& shortages;
-        /// Told the errno when splice(2) is refused.
-        std::function<void(int error)> on_splice_refused;
-        /// A session ended, on the calling worker's thread.
-        std::function<void()> on_session_gone;
-        /// The answer to Wish::look_at_sessions, on the called worker's thread.
-        std::function<void()> on_sessions_gone;
-        /// The answer to Wish::look_at_answers: those of workers to a rollout.
-        std::function<void()> on_answers;
-        /// Clients could not connect to a backend, as many in a row as its service allows; or one
-        /// could, after others had not. On the calling worker's thread.
-        std::function<void(const Backend&)> on_backend_failing;
-        std::function<void(const Backend&)> on_backend_answering;
-        /// What could not be done on a listener that stays, for people.
-        std::function<void(const std::string&)> on_listener_trouble;
-        /// Descriptors that sessions need are in pipes, maybe idle ones of other workers.
-        std::function<void()> on_pipes_in_the_way;
-    };
+    using Shared = WorkerShared;
 
     /// `reactor` and `shared` outlive the worker.
     Worker(Reactor& reactor, std::size_t index, const Shared& shared);
@@ -114,15 +92,7 @@ public:
     /// Runs `fn` on the worker's thread, in the order of the calls, unless the worker is gone. Throws
     /// std::bad_alloc.
     void post(std::function<void(Worker&)> fn);
-    /// What it may be called for.
-    enum class Wish : std::uint8_t {
-        room = 1,               ///< on_room()
-        backend_room = 2,       ///< on_backend_room()
-        trim_pipes = 4,         ///< trim_pipes()
-        reset_sessions = 8,     ///< reset_sessions()
-        look_at_sessions = 16,  ///< Shared::on_sessions_gone
-        look_at_answers = 32    ///< Shared::on_answers
-    };
+    using Wish = Ears::Wish;
     /// Has it do so, never within this call, at the latest in the next turn. Allocates nothing; however often it is called before it
     /// gets there, it does it once. The worker is not gone.
     void call(Wish wish) noexcept;
@@ -184,19 +154,6 @@ private:
     SessionUpkeep sessions_{reactor_, catalog_};
     std::span<Worker* const> peers_;
     std::vector<std::unique_ptr<Listener>> listeners_;
-    // Hears what it is called for, by whatever thread.
-    class Ears final : public Task {
-    public:
-        explicit Ears(Worker& worker) noexcept : worker_{worker}, bell_{worker.reactor_, *this} {}
-        void call(Wish wish) noexcept;
-        Next run() noexcept override;
-
-    private:
-        Worker& worker_;
-        Bell bell_;
-        std::atomic<std::uint8_t> wishes_{0};
-    };
-
     // Lets the listeners go on when a service's rate allows for another client.
     class Pacemaker final : public Task {
     public:
@@ -211,7 +168,7 @@ private:
         TimePoint due_;
     };
 
-    Ears ears_{*this};
+    Ears ears_{reactor_, *this, shared_};
     Usher usher_{reactor_, *this};
     AttemptBudget attempts_{reactor_};
     Pacemaker pacemaker_{*this};
