@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <exception>
 #include <fmt/format.h>
 #include <new>
 #include <utility>
@@ -60,77 +59,22 @@ void Worker::learn(const Generation& generation) {
     catalog_.learn_frontends(generation);
 }
 
-// Counts the listeners that are being closed. One that is destroyed meanwhile is waited for in vain:
-// so is the worker, then.
-class Worker::Closing {
-public:
-    explicit Closing(std::function<void()> on_closed) : on_closed_{std::move(on_closed)} {}
-    void close(const std::vector<Listener*>& listeners, const std::shared_ptr<Closing>& self) {
-        left_ = listeners.size() + 1;
-        for (Listener* const listener : listeners) listener->close([self] { self->count(); });
-        count();
-    }
-
-private:
-    void count() const {
-        if (--left_ == 0) on_closed_();
-    }
-    mutable std::size_t left_ = 0;
-    std::function<void()> on_closed_;
-};
-
 void Worker::switch_over(const Generation& generation, std::function<void()> on_done) {
-    std::vector<Listener*> gone;
-    std::vector<std::pair<Listener*, const FrontendSpec*>> cut_off;
-    for (const auto& listener : listeners_) {
-        const FrontendSpec* const spec = generation.frontend_of(listener->id());
-        if (spec == nullptr) {
-            gone.push_back(listener.get());
-            continue;
-        }
-        const auto troubles =
-            spec->as_before ? listener->look_after_file(spec->options)
-                            : listener->serve(*catalog_.find_frontend(spec->id), spec->options);
-        for (const std::string& trouble : troubles) shared_.on_listener_trouble(trouble);
-        if (listener->is_cut_off()) cut_off.emplace_back(listener.get(), spec);
-    }
-    for (const auto& [listener, spec] : cut_off) reopen(*listener, *spec);
-    close(gone, [this, on_done = std::move(on_done)] {
-        std::erase_if(listeners_, [](const std::unique_ptr<Listener>& listener) {
-            return listener->closed() || listener->is_of_no_use();
-        });
-        on_done();
-    });
-}
-
-void Worker::close(const std::vector<Listener*>& listeners, std::function<void()> on_closed) {
-    const auto closing = std::make_shared<Closing>(std::move(on_closed));
-    closing->close(listeners, closing);
-}
-
-// The old one stays for those who wait in its queue.
-void Worker::reopen(Listener& listener, const FrontendSpec& spec) {
-    const std::string address = spec.address.to_string();
-    try {
-        add_listener(spec, listen_on(spec.address, spec.options));
-        listener.supersede();
-        shared_.on_listener_trouble(fmt::format("listener {}: it has a new file", address));
-    } catch (const std::exception& error) {
-        shared_.on_listener_trouble(error.what());
-    }
+    listeners_.switch_over(generation, std::move(on_done));
 }
 
 void Worker::add_listener(const FrontendSpec& frontend, Fd socket) {
-    listeners_.push_back(std::make_unique<Listener>(
-        reactor_, frontend.socket, *catalog_.find_frontend(frontend.id), std::move(socket),
-        Listener::Handlers{
-            .on_accept = [this](
-                             Listener& listener, Fd client,
-                             const Address& peer) { on_accept(listener, std::move(client), peer); },
-            .on_shortage = [this](Listener& listener,
-                                  int error) { on_accept_shortage(listener, error); },
-            .take_place = [this](Listener& listener) { return take_place(listener); },
-            .give_place_back = [this](Listener& listener) { give_place_back(listener); }}));
+    listeners_.add(frontend, std::move(socket));
+}
+
+Listener::Handlers Worker::handlers() {
+    return {
+        .on_accept = [this](Listener& listener, Fd client,
+                            const Address& peer) { on_accept(listener, std::move(client), peer); },
+        .on_shortage = [this](Listener& listener,
+                              int error) { on_accept_shortage(listener, error); },
+        .take_place = [this](Listener& listener) { return take_place(listener); },
+        .give_place_back = [this](Listener& listener) { give_place_back(listener); }};
 }
 
 void Worker::forget_all_but(const Generation& generation) noexcept {
@@ -145,9 +89,7 @@ void Worker::part() noexcept {
 }
 
 void Worker::close_listeners(std::function<void()> on_closed) {
-    std::vector<Listener*> all;
-    for (const auto& listener : listeners_) all.push_back(listener.get());
-    close(all, std::move(on_closed));
+    listeners_.close_all(std::move(on_closed));
 }
 
 void Worker::reset_sessions() noexcept { sessions_.reset_all(EndReason::drain); }
@@ -215,7 +157,7 @@ bool Worker::take_descriptors() noexcept {
 }
 
 void Worker::on_accept(Listener& listener, Fd client, const Address& peer) {
-    last_served_ = &listener;
+    listeners_.note_served(listener);
     accepted_.add();
     Frontend& frontend = listener.frontend();
     const Service& service = frontend.service;
@@ -454,7 +396,7 @@ void Worker::on_room() noexcept {
     if (sessions_.anyone_starves()) {
         sessions_.wake_first_starved();
     } else if (std::exchange(listeners_wait_, false)) {
-        resume_listeners();
+        listeners_.resume();
     }
 }
 
@@ -470,19 +412,7 @@ PipePool::Stats Worker::pipe_stats() const { return catalog_.contexts().stats();
 
 void Worker::pause_listeners() noexcept {
     listeners_wait_ = true;
-    for (const auto& listener : listeners_) listener->acceptor().pause();
-}
-
-// Whoever was served last comes last, or under a shared limit one listener would get every place
-// that comes free.
-void Worker::resume_listeners() noexcept {
-    const auto last = std::ranges::find_if(
-        listeners_, [this](const auto& listener) { return listener.get() == last_served_; });
-    const auto first = static_cast<std::size_t>(last - listeners_.begin()) + 1;
-    for (std::size_t i = 0; i < listeners_.size(); ++i) {
-        Acceptor& acceptor = listeners_[(first + i) % listeners_.size()]->acceptor();
-        if (acceptor.paused() || acceptor.short_of_resources()) acceptor.resume();
-    }
+    listeners_.pause();
 }
 
 }  // namespace eplb

@@ -17,6 +17,7 @@
 #include "proxy/session_upkeep.hpp"
 #include "proxy/usher.hpp"
 #include "proxy/worker_catalog.hpp"
+#include "proxy/worker_listeners.hpp"
 #include "proxy/worker_shared.hpp"
 
 #include <atomic>
@@ -139,13 +140,10 @@ private:
     void start_session(Frontend& frontend, Fd client, const Address& peer,
                        Admission verdict) noexcept;
     void count_out() noexcept;
-    class Closing;
-    void close(const std::vector<Listener*>& listeners, std::function<void()> on_closed);
     void on_accept_shortage(Listener& listener, int error);
     void pause_listeners() noexcept;
-    void resume_listeners() noexcept;
     bool release_idle_pipes() noexcept;
-    void reopen(Listener& listener, const FrontendSpec& spec);
+    [[nodiscard]] Listener::Handlers handlers();
 
     Reactor& reactor_;
     const std::size_t index_;
@@ -153,7 +151,7 @@ private:
     WorkerCatalog catalog_;
     SessionUpkeep sessions_{reactor_, catalog_};
     std::span<Worker* const> peers_;
-    std::vector<std::unique_ptr<Listener>> listeners_;
+    WorkerListeners listeners_{reactor_, catalog_, shared_, handlers()};
     // Lets the listeners go on when a service's rate allows for another client.
     class Pacemaker final : public Task {
     public:
@@ -172,7 +170,6 @@ private:
     Usher usher_{reactor_, *this};
     AttemptBudget attempts_{reactor_};
     Pacemaker pacemaker_{*this};
-    const Listener* last_served_ = nullptr;
     bool listeners_wait_ = false;  // some may, for a place, or for what this machine is short of
     std::uint64_t random_ = index_;
     bool parted_ = false;
