@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 #include <new>
 #include <utility>
+#include <vector>
 
 namespace eplb {
 namespace {
@@ -16,9 +17,6 @@ namespace {
 // or every other short connection would change its thread for nothing.
 constexpr std::size_t tolerated_share = 16;
 constexpr std::size_t tolerated_sessions = 2;
-
-// Of listeners that wait for a service's rate.
-constexpr Duration longest_pause = std::chrono::seconds{1};
 
 }  // namespace
 
@@ -72,9 +70,9 @@ Listener::Handlers Worker::handlers() {
         .on_accept = [this](Listener& listener, Fd client,
                             const Address& peer) { on_accept(listener, std::move(client), peer); },
         .on_shortage = [this](Listener& listener,
-                              int error) { on_accept_shortage(listener, error); },
-        .take_place = [this](Listener& listener) { return take_place(listener); },
-        .give_place_back = [this](Listener& listener) { give_place_back(listener); }};
+                              int error) { admission_.on_accept_shortage(listener, error); },
+        .take_place = [this](Listener& listener) { return admission_.take_place(listener); },
+        .give_place_back = [this](Listener& listener) { admission_.give_place_back(listener); }};
 }
 
 void Worker::forget_all_but(const Generation& generation) noexcept {
@@ -106,65 +104,11 @@ void Worker::call(Wish wish) noexcept { ears_.call(wish); }
 
 // --- clients that come
 
-// A place is one of the service's sessions and of the proxy's, whichever worker it will be on.
-bool Worker::take_place(Listener& listener) noexcept {
-    if (may_accept(listener.frontend().service)) return true;
-    listeners_wait_ = true;
-    return false;
-}
-
-bool Worker::may_accept(Service& service) noexcept {
-    if (service.config().over_limit == OverLimit::reset)
-        return take_descriptors();  // see on_accept()
-    if (!enter(service)) return false;
-    if (take_descriptors()) return true;
-    service.spec().limits->undo();
-    return false;
-}
-
-void Worker::give_place_back(Listener& listener) noexcept {
-    const Service& service = listener.frontend().service;
-    if (service.config().over_limit == OverLimit::wait) service.spec().limits->undo();
-    shared_.budget.return_session();
-}
-
-// Whoever may not enter yet waits in the backlog of this listener.
-bool Worker::enter(Service& service) noexcept {
-    ServiceLimits& limits = *service.spec().limits;
-    const TimePoint now = reactor_.now();
-    Admission verdict = limits.try_enter(now);
-    if (verdict == Admission::too_many) {
-        limits.want_room(index_);
-        verdict = limits.try_enter(now);  // somebody may have left in between
-    }
-    // A place that another worker took of the rate and gives back is not told.
-    if (verdict == Admission::too_fast)
-        pacemaker_.wait_until(std::min(limits.next_free(now), now + longest_pause));
-    return verdict == Admission::admitted;
-}
-
-bool Worker::take_descriptors() noexcept {
-    DescriptorBudget& budget = shared_.budget;
-    if (sessions_.anyone_starves()) return false;
-    if (budget.take_session()) return true;
-    // Under max_sessions no pipe helps, and the next session would have to make it anew.
-    if (budget.short_of_descriptors() && release_idle_pipes() && budget.take_session()) return true;
-    const bool first = budget.want_room();
-    if (budget.take_session()) return true;  // came back in between, and nobody was told
-    pause_listeners();
-    if (first && budget.pipes_in_the_way()) shared_.on_pipes_in_the_way();
-    return false;
-}
-
 void Worker::on_accept(Listener& listener, Fd client, const Address& peer) {
     listeners_.note_served(listener);
     accepted_.add();
     Frontend& frontend = listener.frontend();
-    const Service& service = frontend.service;
-    // Who may wait has entered before.
-    const Admission verdict = service.config().over_limit == OverLimit::reset
-                                  ? service.spec().limits->try_enter(reactor_.now())
-                                  : Admission::admitted;
+    const Admission verdict = admission_.judge(frontend.service);
     Worker& worker = choose_worker();
     worker.load_.fetch_add(1);
     if (&worker == this) {
@@ -272,24 +216,9 @@ void Worker::start_session(Frontend& frontend, Fd client, const Address& peer,
 
 void Worker::lack_memory_for(const Frontend& frontend, Fd client, const Address& peer,
                              Admission verdict) noexcept {
-    on_out_of_memory();
+    admission_.on_out_of_memory();
     turn_away(frontend.service.spec(), frontend.address, std::move(client), peer, verdict,
               EndReason::local_error, ENOMEM);
-}
-
-void Worker::on_out_of_memory() noexcept {
-    shared_.shortages.report_reset(ENOMEM, shared_.budget.sessions(), reactor_.now());
-}
-
-void Worker::Pacemaker::wait_until(TimePoint when) noexcept {
-    if (timer_.armed() && due_ <= when) return;
-    due_ = when;
-    timer_.start_at(when);
-}
-
-Next Worker::Pacemaker::run() noexcept {
-    if (timer_.take_fired()) worker_.on_room();
-    return Next::wait;
 }
 
 // --- for its sessions
@@ -372,47 +301,18 @@ void Worker::on_backend_answering(const Backend& backend) noexcept {
 
 void Worker::on_backend_room() noexcept { usher_.call_all(); }
 
-// --- running out
-
 void Worker::on_starved(Session& session, bool again, int error) noexcept {
-    if (!again) sessions_.starve(session);
-    pause_listeners();
-    shared_.shortages.report(error, shared_.budget.sessions(), reactor_.now());
-    if (release_idle_pipes() && sessions_.anyone_starves()) sessions_.wake_first_starved();
+    admission_.on_starved(session, again, error);
 }
 
-void Worker::on_provided(Session& session) noexcept {
-    sessions_.provide(session);
-    on_room();
-}
+void Worker::on_provided(Session& session) noexcept { admission_.on_provided(session); }
 
-void Worker::on_accept_shortage(Listener& listener, int error) {
-    shared_.shortages.report(error, shared_.budget.sessions(), reactor_.now());
-    listeners_wait_ = true;
-    if (release_idle_pipes()) listener.acceptor().resume();
-}
+void Worker::on_out_of_memory() noexcept { admission_.on_out_of_memory(); }
 
-void Worker::on_room() noexcept {
-    if (sessions_.anyone_starves()) {
-        sessions_.wake_first_starved();
-    } else if (std::exchange(listeners_wait_, false)) {
-        listeners_.resume();
-    }
-}
-
-bool Worker::release_idle_pipes() noexcept {
-    const std::size_t open = catalog_.contexts().open_pipes();
-    trim_pipes();
-    return catalog_.contexts().open_pipes() < open;
-}
+void Worker::on_room() noexcept { admission_.on_room(); }
 
 void Worker::trim_pipes() noexcept { catalog_.contexts().trim(); }
 
 PipePool::Stats Worker::pipe_stats() const { return catalog_.contexts().stats(); }
-
-void Worker::pause_listeners() noexcept {
-    listeners_wait_ = true;
-    listeners_.pause();
-}
 
 }  // namespace eplb

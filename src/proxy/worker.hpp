@@ -2,10 +2,7 @@
 
 #include "eplb/counter.hpp"
 #include "eplb/fd.hpp"
-#include "eplb/flow.hpp"
-#include "eplb/list_hook.hpp"
-#include "eplb/task.hpp"
-#include "eplb/timer.hpp"
+#include "eplb/pipe.hpp"
 #include "proxy/attempt_budget.hpp"
 #include "proxy/ears.hpp"
 #include "proxy/frontend.hpp"
@@ -16,6 +13,7 @@
 #include "proxy/session_orders.hpp"
 #include "proxy/session_upkeep.hpp"
 #include "proxy/usher.hpp"
+#include "proxy/worker_admission.hpp"
 #include "proxy/worker_catalog.hpp"
 #include "proxy/worker_listeners.hpp"
 #include "proxy/worker_shared.hpp"
@@ -26,7 +24,6 @@
 #include <functional>
 #include <memory>
 #include <span>
-#include <vector>
 
 namespace eplb {
 
@@ -38,6 +35,16 @@ class Reactor;
 /// The kernel shares clients out by a hash, which is even for many and uneven for few, and knows
 /// nothing of who left. So a worker that has more sessions than others gives the
 /// freshly accepted socket to one that has fewer.
+///
+///   WorkerCatalog     what it works by: services, frontends, ways to relay
+///   SessionUpkeep     its sessions, and who goes round them
+///   WorkerListeners   its listening sockets
+///   WorkerAdmission   who may come, and who has to wait
+///   Usher             who is called from the waiting room
+///   Ears              what other threads wish of it
+///
+/// The worker itself accepts, hands over and receives clients, begins and ends their sessions, and is
+/// what sessions know of a proxy. Belongs to the thread of its reactor, but for what says otherwise.
 class Worker final : public SessionHost {
 public:
     using Shared = WorkerShared;
@@ -120,11 +127,6 @@ public:
     void destroy(Session& session) noexcept override;
 
 private:
-    [[nodiscard]] bool take_place(Listener& listener) noexcept;
-    void give_place_back(Listener& listener) noexcept;
-    [[nodiscard]] bool may_accept(Service& service) noexcept;
-    [[nodiscard]] bool enter(Service& service) noexcept;
-    [[nodiscard]] bool take_descriptors() noexcept;
     void on_accept(Listener& listener, Fd client, const Address& peer);
     [[nodiscard]] Worker& choose_worker() noexcept;
     [[nodiscard]] std::size_t next_but_own(std::size_t index) const noexcept;
@@ -140,37 +142,21 @@ private:
     void start_session(Frontend& frontend, Fd client, const Address& peer,
                        Admission verdict) noexcept;
     void count_out() noexcept;
-    void on_accept_shortage(Listener& listener, int error);
-    void pause_listeners() noexcept;
-    bool release_idle_pipes() noexcept;
     [[nodiscard]] Listener::Handlers handlers();
 
     Reactor& reactor_;
     const std::size_t index_;
     const Shared& shared_;
+    // In the order in which they know each other.
     WorkerCatalog catalog_;
     SessionUpkeep sessions_{reactor_, catalog_};
     std::span<Worker* const> peers_;
     WorkerListeners listeners_{reactor_, catalog_, shared_, handlers()};
-    // Lets the listeners go on when a service's rate allows for another client.
-    class Pacemaker final : public Task {
-    public:
-        explicit Pacemaker(Worker& worker) noexcept
-            : worker_{worker}, timer_{worker.reactor_, *this} {}
-        void wait_until(TimePoint when) noexcept;
-        Next run() noexcept override;
-
-    private:
-        Worker& worker_;
-        Timer timer_;
-        TimePoint due_;
-    };
-
+    WorkerAdmission admission_{reactor_,  index_,    shared_, catalog_.contexts(),
+                               sessions_, listeners_};
     Ears ears_{reactor_, *this, shared_};
     Usher usher_{reactor_, *this};
     AttemptBudget attempts_{reactor_};
-    Pacemaker pacemaker_{*this};
-    bool listeners_wait_ = false;  // some may, for a place, or for what this machine is short of
     std::uint64_t random_ = index_;
     bool parted_ = false;
     Counter accepted_;
