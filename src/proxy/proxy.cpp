@@ -13,8 +13,8 @@
 #include "proxy/session_orders.hpp"
 #include "proxy/shortage_report.hpp"
 #include "proxy/supervisor.hpp"
-#include "proxy/worker.hpp"
-#include "proxy/worker_thread.hpp"
+#include "proxy/worker_group.hpp"
+#include "proxy/worker_shared.hpp"
 #include "reactor/listening.hpp"
 
 #include <algorithm>
@@ -51,33 +51,27 @@ public:
         : reactor_{reactor},
           observer_{observer},
           limits_{limits_of(config, config.workers)},
-          budget_{limits_.descriptors, limits_.sessions, [this] { on_room(); }},
+          budget_{limits_.descriptors, limits_.sessions, [this] { workers_.on_room(); }},
           shortages_{observer_} {
         tell_of_a_low_limit(limits_);
         Roster::Draft draft = roster_.draft(config);
         Roster::make_balancers(draft, config.workers);
-        first_ = std::make_unique<Worker>(reactor, 0, shared_);
-        workers_.push_back(first_.get());
-        for (std::size_t i = 1; i < config.workers; ++i) {
-            threads_.push_back(std::make_unique<WorkerThread>(i, shared_, config.busy_poll));
-            workers_.push_back(&threads_.back()->worker());
-        }
-        on_every_worker([this](Worker& worker) { worker.set_peers(workers_); });
+        workers_.start(config.workers, config.busy_poll);
         try {
             Opened opened = open_sockets(draft);
             roster_.commit(draft);
-            on_every_worker([&](Worker& worker) { worker.learn(roster_.generation()); });
+            workers_.call_each([&](Worker& worker) { worker.learn(roster_.generation()); });
             supervisor_->supervise(roster_.members());
             for (Rollout::NewListener& listener : opened) {
                 for (std::size_t i = 0; i < listener.sockets.size(); ++i) {
-                    on_worker(i, [&](Worker& worker) {
+                    workers_.call(i, [&](Worker& worker) {
                         worker.add_listener(listener.frontend, std::move(listener.sockets[i]));
                     });
                 }
             }
             wait_for_interfaces(opened);
         } catch (...) {
-            stop_workers();
+            workers_.stop();
             throw;
         }
     }
@@ -87,12 +81,12 @@ public:
     /// Everything that could tell the observer of its end does so, while all that the observer may
     /// ask is still there.
     void end() noexcept {
-        stopping_ = true;
+        workers_.begin_to_stop();
         cancel_rollout();
         drain_.reset();
         retirements_.clear();
         late_listeners_.clear();
-        stop_workers();
+        workers_.stop();
         supervisor_.reset();
     }
 
@@ -104,7 +98,8 @@ public:
     static void end_later(std::unique_ptr<Impl> impl) {
         impl->abandoned_ = true;
         impl->observer_.shut();
-        impl->part_from_threads();
+        impl->cancel_rollout();
+        impl->workers_.part();
         Reactor& reactor = impl->reactor_;
         // Shared only because std::function wants to be copied.
         reactor.post([doomed = std::shared_ptr<Impl>{std::move(impl)}] {});
@@ -150,8 +145,9 @@ public:
         supervisor_->announce(roster_.members());
         forget_troubles();
         wait_for_interfaces(opened);
-        rollout_ = std::make_shared<Rollout>(Rollout::Crew{reactor_, *first_, threads_, observer_},
-                                             Rollout::Plan{draft->generation(), std::move(opened)});
+        rollout_ = std::make_shared<Rollout>(
+            Rollout::Crew{reactor_, workers_.first(), workers_.others(), observer_},
+            Rollout::Plan{draft->generation(), std::move(opened)});
         rollout_->begin(
             [this, draft, on_applied = std::move(on_applied)] { rolled_out(*draft, on_applied); });
     }
@@ -167,7 +163,7 @@ public:
 
     std::size_t set_backend(std::string_view service, std::string_view backend,
                             Backend::Wanted wanted) {
-        if (stopping_) return 0;
+        if (workers_.stopping()) return 0;
         // The supervisor may not know yet of what apply() has brought.
         const std::vector<ServiceBackend> found = roster_.members(service, backend);
         for (const ServiceBackend& member : found) supervisor_->set_wanted(member, wanted);
@@ -175,7 +171,7 @@ public:
     }
 
     void drain(Duration timeout, std::function<void(std::size_t)> on_drained) {
-        if (stopping_) return;
+        if (workers_.stopping()) return;
         draining_ = true;
         late_listeners_.clear();
         deadline_ =
@@ -187,7 +183,8 @@ public:
         closing_ = true;
         try {
             if (!is_telling()) return close_listeners();
-            first_->post([this](Worker&) { close_listeners(); });  // an accept may be under way
+            workers_.first().post(
+                [this](Worker&) { close_listeners(); });  // an accept may be under way
         } catch (const std::bad_alloc&) {
             closing_ = false;  // whoever is told may try again
             throw;
@@ -212,42 +209,22 @@ public:
     }
 
     void reset_sessions() noexcept {
-        if (stopping_) return;
+        if (workers_.stopping()) return;
         if (closing_) {
             reset_when_closed_ = true;
             return;
         }
         // In a turn of its own, if some session is in the middle of something.
-        if (!is_telling()) first_->reset_sessions();
-        for (Worker* const worker : workers_) {
-            if (worker != first_.get() || is_telling()) worker->call(Worker::Wish::reset_sessions);
-        }
+        workers_.reset_sessions(is_telling());
     }
 
     [[nodiscard]] std::size_t max_connections() const noexcept { return limits_.sessions; }
 
     [[nodiscard]] std::size_t active_sessions() const noexcept {
-        std::size_t count = 0;
-        for (const Worker* worker : workers_) count += worker->load();
-        return count;
+        return workers_.active_sessions();
     }
 
-    [[nodiscard]] ProxyStats stats() const {
-        ProxyStats stats;
-        for (const Worker* worker : workers_) {
-            stats.active_sessions += worker->load();
-            stats.sessions_by_worker.push_back(worker->load());
-            stats.accepted += worker->accepted();
-            const PipePool::Stats pipes = worker->pipe_stats();
-            stats.pipes.open += pipes.open;
-            stats.pipes.lent += pipes.lent;
-            stats.pipes.created += pipes.created;
-            stats.pipes.degraded += pipes.degraded;
-            stats.pipes.unavailable += pipes.unavailable;
-            stats.pipes.discarded += pipes.discarded;
-        }
-        return stats;
-    }
+    [[nodiscard]] ProxyStats stats() const { return workers_.stats(); }
 
     [[nodiscard]] std::vector<Address> listen_addresses() const {
         std::vector<Address> addresses;
@@ -263,49 +240,6 @@ private:
         SessionOrders orders;
         std::unique_ptr<Retirement> timer;
     };
-
-    // --- workers
-
-    // Waits for it; throws what it threw. Not once clients are being served.
-    void on_worker(std::size_t index, const std::function<void(Worker&)>& fn) {
-        if (index == 0) return fn(*first_);
-        threads_[index - 1]->call(fn);
-    }
-    void on_every_worker(const std::function<void(Worker&)>& fn) {
-        for (std::size_t i = 0; i < workers_.size(); ++i) on_worker(i, fn);
-    }
-
-    // Runs `fn` on every worker, and waits for nobody.
-    void broadcast(const std::function<void(Worker&)>& fn) {
-        for (const auto& thread : threads_) thread->post(fn);
-        fn(*first_);
-    }
-
-    // The first one goes on, and knows of no other.
-    void part_from_threads() noexcept {
-        cancel_rollout();
-        first_->set_peers({});
-        stopping_ = true;
-        for (const auto& thread : threads_) {
-            thread->call([](Worker& worker) { worker.part(); });
-        }
-        threads_.clear();
-        workers_.erase(workers_.begin() + 1, workers_.end());
-    }
-
-    // Nobody accepts, so nobody hands a socket over; then nobody tells of room; then they may go,
-    // in any order.
-    void stop_workers() noexcept {
-        if (first_) first_->part();
-        stopping_ = true;
-        for (const auto& thread : threads_) {
-            thread->call([](Worker& worker) { worker.part(); });
-        }
-        threads_.clear();
-        if (!workers_.empty()) workers_.erase(workers_.begin() + 1, workers_.end());
-        first_.reset();
-        workers_.clear();
-    }
 
     // --- listeners
 
@@ -371,7 +305,7 @@ private:
         try {
             const auto& frontends = roster_.generation().frontends;
             const auto spec = std::ranges::find(frontends, socket, &FrontendSpec::socket);
-            if (spec == frontends.end() || draining_ || stopping_) return true;
+            if (spec == frontends.end() || draining_ || workers_.stopping()) return true;
             add_late_listener({*spec, open_sockets(spec->address, spec->options)});
             observer_.on_event(LogLevel::info, fmt::format("interface {} is there: listening on {}",
                                                            spec->options.socket.interface,
@@ -387,7 +321,7 @@ private:
     void add_late_listener(Rollout::NewListener listener) {
         // Each worker takes its own out of it.
         const auto shared = std::make_shared<Rollout::NewListener>(std::move(listener));
-        broadcast([this, shared](Worker& worker) {
+        workers_.broadcast([this, shared](Worker& worker) {
             if (worker.index() >= shared->sockets.size()) return;
             try {
                 worker.add_listener(shared->frontend, std::move(shared->sockets[worker.index()]));
@@ -425,7 +359,7 @@ private:
         supervisor_->supervise(roster_.members());
         retire_removed(draft);
         if (on_applied) {
-            first_->post([this, on_applied](Worker&) {
+            workers_.first().post([this, on_applied](Worker&) {
                 if (!abandoned_) on_applied();
             });
         }
@@ -461,7 +395,7 @@ private:
         }
         for (auto& [timeout, own] : orders) {
             if (timeout == Duration{0}) {
-                carry_out(std::move(own));
+                workers_.carry_out(std::move(own));
             } else {
                 retire(timeout, std::move(own));
             }
@@ -474,7 +408,7 @@ private:
         try {
             retiring.timer =
                 std::make_unique<Retirement>(reactor_, time, [this, &retiring](Retirement& over) {
-                    carry_out(std::move(retiring.orders));
+                    workers_.carry_out(std::move(retiring.orders));
                     std::erase_if(retirements_, [&](const Retiring& entry) {
                         return entry.timer.get() == &over;
                     });
@@ -491,11 +425,6 @@ private:
         std::erase_if(retirements_, [](const Retiring& entry) { return entry.orders.empty(); });
     }
 
-    void carry_out(SessionOrders orders) {
-        broadcast([orders = std::make_shared<const SessionOrders>(std::move(orders))](
-                      Worker& worker) { worker.carry_out(*orders); });
-    }
-
     // --- backends' health
 
     void on_backend_down(const ServiceBackend& member) {
@@ -505,7 +434,7 @@ private:
         SessionOrders orders;
         orders.reset_those_of(member.backend, EndReason::backend_down);
         if (policy == OnDown::close) {
-            carry_out(std::move(orders));
+            workers_.carry_out(std::move(orders));
         } else {
             retire(timeout, std::move(orders));
         }
@@ -513,18 +442,13 @@ private:
 
     // From the thread of any worker.
     void tell_supervisor(const Backend& backend, void (Supervisor::*what)(const Backend& backend)) {
-        if (stopping_) return;
-        if (threads_.empty()) return tell(backend, what);
-        first_->post(
+        if (workers_.stopping()) return;
+        if (workers_.is_single()) return tell(backend, what);
+        workers_.first().post(
             [this, what, backend = backend.shared_from_this()](Worker&) { tell(*backend, what); });
     }
     void tell(const Backend& backend, void (Supervisor::*what)(const Backend& backend)) {
         if (supervisor_) (*supervisor_.*what)(backend);
-    }
-
-    void on_change_of_backends() noexcept {
-        first_->on_backend_room();
-        for (const auto& thread : threads_) thread->worker().call(Worker::Wish::backend_room);
     }
 
     // --- draining
@@ -541,18 +465,7 @@ private:
             close_when_rolled_out_ = true;
             return;
         }
-        // Told in the end by the first worker, on this thread.
-        const auto left = std::make_shared<std::size_t>(workers_.size());
-        const auto count = [this, left] {
-            if (--*left == 0) on_closed();
-        };
-        for (const auto& thread : threads_) {
-            thread->post([this, count](Worker& worker) {
-                worker.close_listeners(
-                    [this, count] { first_->post([count](Worker&) { count(); }); });
-            });
-        }
-        first_->close_listeners(count);
+        workers_.close_listeners([this] { on_closed(); });
     }
 
     void begin_drain() {
@@ -570,10 +483,10 @@ private:
     // On the thread of any worker.
     void on_session_gone() {
         if (!draining_) return;
-        if (threads_.empty()) {
+        if (workers_.is_single()) {
             on_sessions_gone();
         } else if (active_sessions() == 0) {
-            first_->call(Worker::Wish::look_at_sessions);
+            workers_.first().call(Worker::Wish::look_at_sessions);
         }
     }
 
@@ -586,25 +499,6 @@ private:
     void tell_of_a_low_limit(const Limits& limits) {
         const std::string line = describe_low_limit(descriptor_limit(), limits);
         if (!line.empty()) observer_.on_event(LogLevel::warning, line);
-    }
-
-    void on_room() {
-        if (stopping_) return;
-        if (threads_.empty()) return first_->on_room();
-        for (Worker* const worker : workers_) worker->call(Worker::Wish::room);
-    }
-
-    // For the worker whose turn it is.
-    void on_service_room(std::size_t worker) noexcept {
-        if (stopping_) return;
-        if (threads_.empty()) return first_->on_room();
-        for (; worker < workers_.size(); worker += ServiceLimits::most_told_apart)
-            workers_[worker]->call(Worker::Wish::room);
-    }
-
-    void on_pipes_in_the_way() {
-        if (stopping_ || threads_.empty()) return;  // a single one has closed its own
-        for (Worker* const worker : workers_) worker->call(Worker::Wish::trim_pipes);
     }
 
     void on_splice_refused(int error) {
@@ -623,7 +517,7 @@ private:
     Limits limits_;
     DescriptorBudget budget_;
     ShortageReport shortages_;
-    Roster roster_{[this](std::size_t worker) { on_service_room(worker); }};
+    Roster roster_{[this](std::size_t worker) { workers_.on_service_room(worker); }};
     Worker::Shared shared_{
         .observer = observer_,
         .budget = budget_,
@@ -637,18 +531,15 @@ private:
         .on_backend_answering =
             [this](const Backend& backend) { tell_supervisor(backend, &Supervisor::on_success); },
         .on_listener_trouble = [this](const std::string& trouble) { tell_trouble(trouble); },
-        .on_pipes_in_the_way = [this] { on_pipes_in_the_way(); }};
+        .on_pipes_in_the_way = [this] { workers_.trim_pipes(); }};
     std::unique_ptr<Supervisor> supervisor_ = std::make_unique<Supervisor>(
         reactor_, observer_,
         Supervisor::Hooks{
-            .on_change = [this] { on_change_of_backends(); },
+            .on_change = [this] { workers_.on_backend_room(); },
             .on_down = [this](const ServiceBackend& member) { on_backend_down(member); },
             .on_up = [this](const ServiceBackend& member) { pardon(*member.backend); }});
-    std::unique_ptr<Worker> first_;  // on the reactor that we were given
-    std::vector<std::unique_ptr<WorkerThread>> threads_;
-    std::vector<Worker*> workers_;  // all of them; does not change once one accepts
+    WorkerGroup workers_{reactor_, shared_};
     std::atomic<bool> refusal_told_{false};
-    std::atomic<bool> stopping_{false};
 
     LateListeners late_listeners_{
         reactor_, [this](std::uint32_t socket) { return try_late_listener(socket); }};
