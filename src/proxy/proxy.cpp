@@ -7,7 +7,7 @@
 #include "proxy/limits.hpp"
 #include "proxy/listener_conflicts.hpp"
 #include "proxy/observer_gate.hpp"
-#include "proxy/retirement.hpp"
+#include "proxy/retirements.hpp"
 #include "proxy/rollout.hpp"
 #include "proxy/roster.hpp"
 #include "proxy/session_orders.hpp"
@@ -23,8 +23,6 @@
 #include <cstring>
 #include <exception>
 #include <fmt/format.h>
-#include <list>
-#include <map>
 #include <mutex>
 #include <new>
 #include <stdexcept>
@@ -203,7 +201,7 @@ public:
             if (timeout == Duration{0} || (timeout == longest && !endless)) continue;
             SessionOrders orders;
             orders.reset_those_of_service(roster_.generation().services[i]->id, EndReason::drain);
-            retire(timeout, std::move(orders));
+            retirements_.retire(timeout, std::move(orders));
         }
         drain(endless ? Duration{0} : longest, std::move(on_drained));
     }
@@ -235,12 +233,6 @@ public:
 
 private:
     using Opened = std::vector<Rollout::NewListener>;
-    struct Retiring {
-        explicit Retiring(SessionOrders wanted) : orders{std::move(wanted)} {}
-        SessionOrders orders;
-        std::unique_ptr<Retirement> timer;
-    };
-
     // --- listeners
 
     // The old socket is open until the new one is, and only one of the two can be.
@@ -357,7 +349,7 @@ private:
         // Not before: what is known of a backend that is gone is forgotten, and until now clients
         // may have been sent to it.
         supervisor_->supervise(roster_.members());
-        retire_removed(draft);
+        retirements_.retire_removed(draft);
         if (on_applied) {
             workers_.first().post([this, on_applied](Worker&) {
                 if (!abandoned_) on_applied();
@@ -372,73 +364,7 @@ private:
         if (const auto rollout = std::exchange(rollout_, nullptr)) rollout->cancel();
     }
 
-    // --- what was removed
-
-    void retire_removed(const Roster::Draft& draft) {
-        for (const auto& backend : draft.returned_backends) pardon(*backend);
-        // Together, what ends at one time: each worker goes round its sessions once for it.
-        std::map<Duration, SessionOrders> orders;  // zero: now
-        const auto orders_for = [&](OnRemove policy, Duration timeout) -> SessionOrders* {
-            if (policy == OnRemove::close) return &orders[Duration{0}];
-            return policy == OnRemove::drain && timeout > Duration{0} ? &orders[timeout] : nullptr;
-        };
-        for (const auto& [backend, policy, timeout] : draft.removed_backends) {
-            if (backend->sessions() == 0) continue;
-            if (SessionOrders* const own = orders_for(policy, timeout))
-                own->reset_those_of(backend, EndReason::removed);
-        }
-        for (const auto& [frontend, policy, timeout] : draft.removed_frontends) {
-            // A socket that another service has now is no reason to end anybody's session.
-            if (draft.generation().frontend_of(frontend.socket) != nullptr) continue;
-            if (SessionOrders* const own = orders_for(policy, timeout))
-                own->reset_those_of_frontend(frontend.id, EndReason::removed);
-        }
-        for (auto& [timeout, own] : orders) {
-            if (timeout == Duration{0}) {
-                workers_.carry_out(std::move(own));
-            } else {
-                retire(timeout, std::move(own));
-            }
-        }
-    }
-
-    // Carries `orders` out after that time.
-    void retire(Duration time, SessionOrders orders) {
-        Retiring& retiring = retirements_.emplace_back(std::move(orders));
-        try {
-            retiring.timer =
-                std::make_unique<Retirement>(reactor_, time, [this, &retiring](Retirement& over) {
-                    workers_.carry_out(std::move(retiring.orders));
-                    std::erase_if(retirements_, [&](const Retiring& entry) {
-                        return entry.timer.get() == &over;
-                    });
-                });
-        } catch (const std::bad_alloc&) {
-            retirements_.pop_back();
-            throw;
-        }
-    }
-
-    // A backend that came back keeps its sessions.
-    void pardon(const Backend& backend) noexcept {
-        for (Retiring& retiring : retirements_) retiring.orders.spare(backend);
-        std::erase_if(retirements_, [](const Retiring& entry) { return entry.orders.empty(); });
-    }
-
     // --- backends' health
-
-    void on_backend_down(const ServiceBackend& member) {
-        const OnDown policy = member.service->on_down;
-        const Duration timeout = member.service->drain_timeout;
-        if (policy == OnDown::keep || (policy != OnDown::close && timeout == Duration{0})) return;
-        SessionOrders orders;
-        orders.reset_those_of(member.backend, EndReason::backend_down);
-        if (policy == OnDown::close) {
-            workers_.carry_out(std::move(orders));
-        } else {
-            retire(timeout, std::move(orders));
-        }
-    }
 
     // From the thread of any worker.
     void tell_supervisor(const Backend& backend, void (Supervisor::*what)(const Backend& backend)) {
@@ -536,8 +462,9 @@ private:
         reactor_, observer_,
         Supervisor::Hooks{
             .on_change = [this] { workers_.on_backend_room(); },
-            .on_down = [this](const ServiceBackend& member) { on_backend_down(member); },
-            .on_up = [this](const ServiceBackend& member) { pardon(*member.backend); }});
+            .on_down = [this](const ServiceBackend& member) { retirements_.retire_down(member); },
+            .on_up =
+                [this](const ServiceBackend& member) { retirements_.pardon(*member.backend); }});
     WorkerGroup workers_{reactor_, shared_};
     std::atomic<bool> refusal_told_{false};
 
@@ -549,8 +476,7 @@ private:
     bool applying_ = false;
     std::shared_ptr<Rollout> rollout_;  // of apply(), while workers go over
     bool close_when_rolled_out_ = false;
-    // What was removed and has time left; whose sessions, if a backend's.
-    std::list<Retiring> retirements_;
+    Retirements retirements_{reactor_, workers_};
 
     // Of a drain:
     std::atomic<bool> draining_{false};
