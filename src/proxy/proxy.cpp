@@ -3,9 +3,8 @@
 #include "base/saturating.hpp"
 #include "eplb/reactor.hpp"
 #include "proxy/drain.hpp"
-#include "proxy/late_listeners.hpp"
 #include "proxy/limits.hpp"
-#include "proxy/listener_conflicts.hpp"
+#include "proxy/listener_manager.hpp"
 #include "proxy/observer_gate.hpp"
 #include "proxy/retirements.hpp"
 #include "proxy/rollout.hpp"
@@ -15,20 +14,14 @@
 #include "proxy/supervisor.hpp"
 #include "proxy/worker_group.hpp"
 #include "proxy/worker_shared.hpp"
-#include "reactor/listening.hpp"
 
 #include <algorithm>
 #include <atomic>
-#include <cerrno>
 #include <cstring>
-#include <exception>
 #include <fmt/format.h>
-#include <mutex>
 #include <new>
 #include <stdexcept>
 #include <string>
-#include <system_error>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -56,18 +49,12 @@ public:
         Roster::make_balancers(draft, config.workers);
         workers_.start(config.workers, config.busy_poll);
         try {
-            Opened opened = open_sockets(draft);
+            ListenerManager::Opened opened = listeners_.open(draft);
             roster_.commit(draft);
             workers_.call_each([&](Worker& worker) { worker.learn(roster_.generation()); });
             supervisor_->supervise(roster_.members());
-            for (Rollout::NewListener& listener : opened) {
-                for (std::size_t i = 0; i < listener.sockets.size(); ++i) {
-                    workers_.call(i, [&](Worker& worker) {
-                        worker.add_listener(listener.frontend, std::move(listener.sockets[i]));
-                    });
-                }
-            }
-            wait_for_interfaces(opened);
+            listeners_.add_to_workers(opened);
+            listeners_.wait_for_interfaces(opened);
         } catch (...) {
             workers_.stop();
             throw;
@@ -83,7 +70,7 @@ public:
         cancel_rollout();
         drain_.reset();
         retirements_.clear();
-        late_listeners_.clear();
+        listeners_.stop_waiting();
         workers_.stop();
         supervisor_.reset();
     }
@@ -122,15 +109,15 @@ public:
         reject_untimely_apply();
         applying_ = true;  // what makes the balancers may not call us either
         Limits limits;
-        Opened opened;
+        ListenerManager::Opened opened;
         try {
             limits = limits_of(draft->config(), workers_.size());
             // Another one was applied since it was prepared, or this one was, or it is another
             // proxy's.
             if (!roster_.is_current(*draft)) *draft = roster_.draft(draft->config());
             Roster::make_balancers(*draft, workers_.size());
-            reject_what_takes_a_restart(*draft);
-            opened = open_sockets(*draft);
+            listeners_.reject_what_takes_a_restart(*draft);
+            opened = listeners_.open(*draft);
         } catch (...) {
             applying_ = false;
             throw;
@@ -141,8 +128,8 @@ public:
         budget_.set_limits(limits.descriptors, limits.sessions);
         roster_.commit(*draft);
         supervisor_->announce(roster_.members());
-        forget_troubles();
-        wait_for_interfaces(opened);
+        listeners_.forget_troubles();
+        listeners_.wait_for_interfaces(opened);
         rollout_ = std::make_shared<Rollout>(
             Rollout::Crew{reactor_, workers_.first(), workers_.others(), observer_},
             Rollout::Plan{draft->generation(), std::move(opened)});
@@ -151,8 +138,7 @@ public:
     }
 
     [[nodiscard]] std::vector<std::string> listener_troubles() const {
-        const std::lock_guard lock{telling_troubles_};
-        return troubles_;
+        return listeners_.troubles();
     }
 
     [[nodiscard]] const Config& config() const noexcept { return roster_.config(); }
@@ -171,7 +157,7 @@ public:
     void drain(Duration timeout, std::function<void(std::size_t)> on_drained) {
         if (workers_.stopping()) return;
         draining_ = true;
-        late_listeners_.clear();
+        listeners_.stop_waiting();
         deadline_ =
             timeout > Duration{0} ? saturating_add(reactor_.now(), timeout) : TimePoint::max();
         on_drained_ = std::move(on_drained);
@@ -232,111 +218,6 @@ public:
     }
 
 private:
-    using Opened = std::vector<Rollout::NewListener>;
-    // --- listeners
-
-    // The old socket is open until the new one is, and only one of the two can be.
-    void reject_what_takes_a_restart(const Roster::Draft& draft) const {
-        if (draft.new_sockets.empty()) return;
-        // Only those with the same port can be in each other's way; or the same path.
-        const auto key = [](const Address& address) {
-            return address.is_unix() ? address.to_string() : std::to_string(address.port());
-        };
-        std::unordered_map<std::string, std::vector<const Address*>> olds;
-        for (const FrontendSpec& old : roster_.generation().frontends)
-            olds[key(old.address)].push_back(&old.address);
-        for (const Roster::NewSocket& wanted : draft.new_sockets) {
-            const auto found = olds.find(key(wanted.address));
-            if (found == olds.end()) continue;
-            for (const Address* const old : found->second) {
-                if (!overlap(wanted.address, *old)) continue;
-                throw std::invalid_argument(fmt::format(
-                    "cannot go over from listener {} to {} without closing it: that takes a restart",
-                    old->to_string(), wanted.address.to_string()));
-            }
-        }
-    }
-
-    Opened open_sockets(Roster::Draft& draft) {
-        Opened opened;
-        for (const Roster::NewSocket& wanted : draft.new_sockets) {
-            const FrontendSpec& frontend = draft.generation().frontends[wanted.frontend];
-            std::vector<Fd> sockets;
-            try {
-                sockets = open_sockets(wanted.address, frontend.options);
-                draft.set_address(wanted, local_address(sockets.front()));
-            } catch (const std::system_error& error) {
-                if (!draft.config().may_lack_interfaces || error.code().value() != ENODEV) throw;
-            }
-            opened.push_back({frontend, std::move(sockets)});
-        }
-        return opened;
-    }
-
-    // A socket for each worker; the kernel shares the clients out among them. For Unix sockets there
-    // is no such thing: the first worker accepts, and hands over.
-    [[nodiscard]] std::vector<Fd> open_sockets(const Address& address,
-                                               const ListenOptions& options) const {
-        return listen_together(address, options, workers_.size());
-    }
-
-    void wait_for_interfaces(const Opened& opened) {
-        for (const Rollout::NewListener& listener : opened) {
-            if (!listener.sockets.empty()) continue;
-            observer_.on_event(LogLevel::warning,
-                               fmt::format("listener {} waits for interface {}, which is not there",
-                                           listener.frontend.address.to_string(),
-                                           listener.frontend.options.socket.interface));
-            late_listeners_.add(listener.frontend.socket);
-        }
-    }
-
-    // Whether that is over. What it is to be, now, is said by the generation.
-    bool try_late_listener(std::uint32_t socket) noexcept {
-        if (applying_) return false;  // not all workers may know its frontend yet
-        try {
-            const auto& frontends = roster_.generation().frontends;
-            const auto spec = std::ranges::find(frontends, socket, &FrontendSpec::socket);
-            if (spec == frontends.end() || draining_ || workers_.stopping()) return true;
-            add_late_listener({*spec, open_sockets(spec->address, spec->options)});
-            observer_.on_event(LogLevel::info, fmt::format("interface {} is there: listening on {}",
-                                                           spec->options.socket.interface,
-                                                           spec->address.to_string()));
-            return true;
-        } catch (const std::exception& error) {
-            const auto* const known = dynamic_cast<const std::system_error*>(&error);
-            if (known == nullptr || known->code().value() != ENODEV) tell_trouble(error.what());
-            return false;
-        }
-    }
-
-    void add_late_listener(Rollout::NewListener listener) {
-        // Each worker takes its own out of it.
-        const auto shared = std::make_shared<Rollout::NewListener>(std::move(listener));
-        workers_.broadcast([this, shared](Worker& worker) {
-            if (worker.index() >= shared->sockets.size()) return;
-            try {
-                worker.add_listener(shared->frontend, std::move(shared->sockets[worker.index()]));
-            } catch (const std::exception& error) {
-                tell_trouble(error.what());
-            }
-        });
-    }
-
-    // From the thread of any worker. Each of them may find the same.
-    void tell_trouble(const std::string& trouble) {
-        {
-            const std::lock_guard lock{telling_troubles_};
-            if (std::ranges::find(troubles_, trouble) != troubles_.end()) return;
-            troubles_.push_back(trouble);
-        }
-        observer_.on_event(LogLevel::warning, trouble);
-    }
-    void forget_troubles() {
-        const std::lock_guard lock{telling_troubles_};
-        troubles_.clear();
-    }
-
     // --- going over
 
     void on_answers() noexcept {
@@ -456,7 +337,8 @@ private:
             [this](const Backend& backend) { tell_supervisor(backend, &Supervisor::on_failure); },
         .on_backend_answering =
             [this](const Backend& backend) { tell_supervisor(backend, &Supervisor::on_success); },
-        .on_listener_trouble = [this](const std::string& trouble) { tell_trouble(trouble); },
+        .on_listener_trouble =
+            [this](const std::string& trouble) { listeners_.tell_trouble(trouble); },
         .on_pipes_in_the_way = [this] { workers_.trim_pipes(); }};
     std::unique_ptr<Supervisor> supervisor_ = std::make_unique<Supervisor>(
         reactor_, observer_,
@@ -468,12 +350,9 @@ private:
     WorkerGroup workers_{reactor_, shared_};
     std::atomic<bool> refusal_told_{false};
 
-    LateListeners late_listeners_{
-        reactor_, [this](std::uint32_t socket) { return try_late_listener(socket); }};
-    mutable std::mutex telling_troubles_;
-    std::vector<std::string> troubles_;  // of the last apply()
-
     bool applying_ = false;
+    ListenerManager listeners_{reactor_, observer_, roster_, workers_,
+                               [this] { return applying_; }};
     std::shared_ptr<Rollout> rollout_;  // of apply(), while workers go over
     bool close_when_rolled_out_ = false;
     Retirements retirements_{reactor_, workers_};
