@@ -1,7 +1,7 @@
-// Any bytes at all as the answer of a name server, against the promises of resolver.hpp.
+// Any bytes at all as the answer of a name server, against the promises of dns_message.hpp.
 
 #include "base/escape.hpp"
-#include "discovery/resolver.hpp"
+#include "discovery/dns_message.hpp"
 
 #include <algorithm>
 #include <cstddef>

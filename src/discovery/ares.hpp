@@ -1,0 +1,4 @@
+#pragma once
+
+// c-ares: the only file that includes it.
+#include <ares.h>
