@@ -28,4 +28,11 @@ Key<Values> key(std::string name, const Codec<Value>& codec, Access access, std:
     return result;
 }
 
+/// One that has to be given, or whose `details` say what it is otherwise.
+template <class Values>
+Key<Values> without_default(Key<Values> key) {
+    key.default_value.clear();
+    return key;
+}
+
 }  // namespace eplb::control
