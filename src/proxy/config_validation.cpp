@@ -1,0 +1,121 @@
+#include "proxy/config_validation.hpp"
+
+#include "proxy/listener_conflicts.hpp"
+#include "proxy/service_graph.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <fmt/format.h>
+#include <stdexcept>
+#include <string>
+#include <sys/socket.h>
+#include <unordered_map>
+
+namespace eplb {
+namespace {
+
+// Those that a new one could be in the way of, by port.
+class Listeners {
+public:
+    // Another one that cannot be listened on at the same time, if there is one.
+    [[nodiscard]] const Address* in_the_way_of(const Address& address) const {
+        const auto same = by_address_.find(address.to_string());
+        if (same != by_address_.end() && overlap(*same->second, address)) return same->second;
+        if (address.is_unix()) return nullptr;
+        const auto found = by_port_.find(address.port());
+        if (found == by_port_.end()) return nullptr;
+        const Port& port = found->second;
+        for (const Address* other : {port.all_v4, port.all_v6, port.first_v4, port.first_v6}) {
+            if (other != nullptr && overlap(*other, address)) return other;
+        }
+        return nullptr;
+    }
+
+    // `address` stays where it is.
+    void add(const Address& address) {
+        by_address_.emplace(address.to_string(), &address);
+        if (address.is_unix()) return;
+        Port& port = by_port_[address.port()];
+        const bool v6 = address.family() == AF_INET6;
+        const Address*& first = v6 ? port.first_v6 : port.first_v4;
+        if (first == nullptr) first = &address;
+        if (address.is_wildcard()) (v6 ? port.all_v6 : port.all_v4) = &address;
+    }
+
+private:
+    // If a listener is in the way of others than its equal, one of these is among them.
+    struct Port {
+        const Address* all_v4 = nullptr;
+        const Address* all_v6 = nullptr;
+        const Address* first_v4 = nullptr;
+        const Address* first_v6 = nullptr;
+    };
+    std::unordered_map<std::string, const Address*> by_address_;
+    std::unordered_map<std::uint16_t, Port> by_port_;
+};
+
+std::string complaint(const Config& config, const ServiceGraph::Loop& loop) {
+    const auto name_of = [&](std::size_t service) { return config.services[service].name; };
+    const ServiceGraph::Step& last = loop.back();
+    const std::string what =
+        fmt::format("backend {} is our own listener {}",
+                    config.services[last.service].backends[last.backend].address.to_string(),
+                    config.services[last.next].listen[last.listener].to_string());
+    if (loop.size() == 1) return what + ": every connection would loop";
+    return fmt::format("{}: every connection would loop ({})", what, to_text(loop, name_of));
+}
+
+}  // namespace
+
+void reject_conflicting_listeners(const Config& config) {
+    Listeners seen;
+    for (const ServiceConfig& service : config.services) {
+        for (const Address& listener : service.listen) {
+            const Address* const other = seen.in_the_way_of(listener);
+            seen.add(listener);
+            if (other == nullptr) continue;
+            if (listener == *other) {
+                throw std::invalid_argument(
+                    fmt::format("listener {} is given twice", listener.to_string()));
+            }
+            throw std::invalid_argument(fmt::format("listeners {} and {} are in each other's way",
+                                                    other->to_string(), listener.to_string()));
+        }
+    }
+}
+
+void reject_loops(const Config& config) {
+    ServiceGraph graph;
+    for (std::size_t i = 0; i < config.services.size(); ++i) {
+        const ServiceConfig& service = config.services[i];
+        for (std::size_t n = 0; n < service.listen.size(); ++n)
+            graph.add_listener(i, service.listen[n], n);
+    }
+    for (std::size_t i = 0; i < config.services.size(); ++i) {
+        const ServiceConfig& service = config.services[i];
+        for (std::size_t n = 0; n < service.backends.size(); ++n) {
+            if (!service.backends[n].absent) graph.add_backend(i, service.backends[n].address, n);
+        }
+    }
+    const auto loops = graph.find_loops(1);
+    if (!loops.empty()) throw std::invalid_argument(complaint(config, loops.front()));
+}
+
+void reject_bad_backends(const Config& config) {
+    for (const ServiceConfig& service : config.services) {
+        bool usable = false;
+        for (const BackendConfig& backend : service.backends) {
+            usable = usable || backend.weight > 0;
+            const Address& address = backend.address;
+            if (!address.is_wildcard() && address.family() != AF_UNSPEC) continue;
+            throw std::invalid_argument(fmt::format("backend {} needs a host, like 127.0.0.1:{}",
+                                                    address.to_string(), address.port()));
+        }
+        if (!usable && !config.may_lack_backends) {
+            throw std::invalid_argument(
+                fmt::format("service \"{}\" has no backend with a weight above 0", service.name));
+        }
+    }
+}
+
+}  // namespace eplb
