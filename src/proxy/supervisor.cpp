@@ -1,17 +1,14 @@
+// Who there is, what is remembered of them, and time; the rest is in supervisor_checks and
+// supervisor_ejections.
 #include "proxy/supervisor.hpp"
 
-#include "base/duration.hpp"
 #include "base/saturating.hpp"
 #include "eplb/reactor.hpp"
-#include "protocol/proxy_protocol.hpp"
+#include "proxy/supervisor_impl.hpp"
 
 #include <algorithm>
-#include <array>
+#include <chrono>
 #include <fmt/format.h>
-#include <functional>
-#include <iterator>
-#include <new>
-#include <span>
 #include <utility>
 
 namespace eplb {
@@ -22,11 +19,6 @@ using namespace std::string_view_literals;
 constexpr int slow_start_steps = 32;
 // What there is no memory for is tried again.
 constexpr Duration patience = std::chrono::seconds{1};
-
-std::string label(const Backend& backend) {
-    if (backend.name().empty()) return backend.address().to_string();
-    return fmt::format("{}/{}", backend.name(), backend.address().to_string());
-}
 
 // Who it is, should it leave and return.
 std::string identity(const ServiceBackend& member) {
@@ -44,24 +36,6 @@ std::string_view to_word(Backend::Wanted wanted) noexcept {
     return "wanted";
 }
 
-// For backends that expect a PROXY header: that there is no client.
-std::string local_header(SendProxy version, const Address& own, const Address& peer) {
-    std::array<std::byte, max_encoded_proxy_header> buffer;
-    const std::size_t size = encode_local_proxy_header(version, own, peer, buffer);
-    return {reinterpret_cast<const char*>(buffer.data()), size};
-}
-
-health::Checker::Route route_of(const ServiceConfig& service) {
-    health::Checker::Route route{
-        .socket = service.socket, .sources = service.sources, .preamble = {}};
-    if (service.send_proxy != SendProxy::off) {
-        route.preamble = [version = service.send_proxy](const Address& own, const Address& peer) {
-            return local_header(version, own, peer);
-        };
-    }
-    return route;
-}
-
 // Its backends are checked, and ejected, as they were.
 bool gives_same_orders(const ServiceConfig& a, const ServiceConfig& b) {
     return a.check == b.check && a.socket == b.socket && a.sources == b.sources &&
@@ -74,18 +48,6 @@ Supervisor::Supervisor(Reactor& reactor, ProxyObserver& observer, Hooks hooks)
     : reactor_{reactor}, observer_{observer}, hooks_{std::move(hooks)}, timer_{reactor, *this} {}
 
 Supervisor::~Supervisor() = default;
-
-// Whatever there is to be told has happened already, with or without the memory for a line.
-template <class... Arguments>
-void Supervisor::tell(LogLevel level, const ServiceBackend& member,
-                      fmt::format_string<const Arguments&...> what,
-                      const Arguments&... arguments) noexcept {
-    try {
-        observer_.on_event(
-            level, fmt::format("backend {} of {} {}", label(*member.backend), member.service->name,
-                               fmt::format(what, arguments...)));
-    } catch (const std::bad_alloc&) {}
-}
 
 void Supervisor::announce(const std::vector<ServiceBackend>& members) {
     const TimePoint now = reactor_.now();
@@ -210,155 +172,6 @@ void Supervisor::recall(Entry& entry, const Verdict& verdict) {
     if (!was.empty()) tell(LogLevel::info, entry.member, "is back, and as it was: {}", was);
 }
 
-// --- clients' experience
-
-void Supervisor::on_failure(const Backend& backend) {
-    Entry* const entry = find(backend);
-    if (entry == nullptr || backend.ejected()) return;
-    const ServiceConfig& service = *entry->member.service;
-    if (service.eject_after == 0 || backend.failures_in_a_row() < service.eject_after ||
-        !may_eject(*entry))
-        return;
-    const Duration longest = service.max_ejection_time;
-    Duration time = std::min(service.ejection_time, longest);
-    for (std::uint32_t i = 0; i < entry->ejections && time < longest; ++i)
-        time = time < longest / 2 ? time * 2 : longest;
-    ++entry->ejections;
-    entry->ejected_until = saturating_add(reactor_.now(), time);
-    const bool for_ever = entry->ejected_until == TimePoint::max();
-    entry->member.backend->set_ejected(true);
-    schedule();
-    hooks_.on_change();
-    tell(LogLevel::warning, entry->member,
-         "is left alone for {}: {} clients in a row could not connect",
-         for_ever ? "ever" : format_duration(time), backend.failures_in_a_row());
-}
-
-void Supervisor::on_success(const Backend& backend) {
-    Entry* const entry = find(backend);
-    if (entry == nullptr || entry->ejections == 0) return;
-    entry->ejections = 0;
-    if (backend.ejected()) {
-        end_ejection(*entry);  // it was tried because nobody else worked either
-    } else {
-        tell(LogLevel::info, entry->member, "serves clients again");
-    }
-}
-
-// As many as max_ejected_percent says, rounded down: the only one there is stays. Those whose checks
-// fail are gone, too; of those that are untried nothing is known.
-bool Supervisor::may_eject(const Entry& entry) const noexcept {
-    std::size_t all = 0;
-    std::size_t gone = 0;
-    for (const auto& other : entries_) {
-        const Backend& backend = *other->member.backend;
-        if (other->member.service != entry.member.service || !backend.enabled() ||
-            backend.untried() || other->member.absent)
-            continue;
-        ++all;
-        if (backend.ejected() || backend.down()) ++gone;
-    }
-    return (gone + 1) * 100 <= all * entry.member.service->max_ejected_percent;
-}
-
-void Supervisor::end_ejection(Entry& entry) {
-    entry.ejected_until = TimePoint::max();
-    entry.member.backend->set_ejected(false);
-    tell(LogLevel::info, entry.member, "gets clients again");
-    came_back(entry);
-}
-
-// --- checks
-
-void Supervisor::update_check(Entry& entry) {
-    const CheckConfig& wanted = entry.member.service->check;
-    Backend& backend = *entry.member.backend;
-    const bool off =
-        wanted.type == CheckConfig::Type::none || backend.wanted() == Backend::Wanted::maintenance;
-    if (off) {
-        entry.checker.reset();
-        entry.health = health::Health::unknown;
-        if (wanted.type == CheckConfig::Type::none) backend.set_untried(false);
-        if (!backend.down()) return;
-        backend.set_down(false);
-        entry.down_untold = false;
-        tell(LogLevel::info, entry.member, "is not checked any more");
-        hooks_.on_up(entry.member);
-        came_back(entry);
-        return;
-    }
-    if (entry.checker) {
-        entry.checker->set_config(wanted);
-        entry.checker->set_route(route_of(*entry.member.service));
-        return;
-    }
-    // The backends of a configuration are not all asked in the same moment.
-    static constexpr Duration spread = std::chrono::milliseconds{1};
-    entry.checker = std::make_unique<health::Checker>(
-        reactor_,
-        health::Checker::Options{.backend = backend.address(),
-                                 .config = wanted,
-                                 .route = route_of(*entry.member.service),
-                                 .offset = spread * static_cast<int>(entry.index % 100),
-                                 .seed = std::hash<std::string>{}(label(backend)),
-                                 .health = entry.health},
-        [this, &entry](const health::CheckResult& result) { on_check(entry, result); });
-}
-
-// Without memory for the cause, it is one without words.
-void Supervisor::set_cause(Entry& entry, const std::string& cause) noexcept {
-    try {
-        entry.cause = cause;
-    } catch (const std::bad_alloc&) {
-        entry.cause.clear();
-    }
-}
-
-// What becomes of its sessions takes memory. If there is none, that is tried again.
-void Supervisor::tell_down(Entry& entry) noexcept {
-    entry.down_untold = false;
-    try {
-        hooks_.on_down(entry.member);
-    } catch (const std::bad_alloc&) {
-        entry.down_untold = true;
-        schedule();
-    }
-}
-
-void Supervisor::on_check(Entry& entry, const health::CheckResult& result) noexcept {
-    using Outcome = health::CheckResult::Outcome;
-    Backend& backend = *entry.member.backend;
-    if (result.outcome == Outcome::local_error) {
-        if (entry.cause == result.cause) return;
-        set_cause(entry, result.cause);
-        tell(LogLevel::warning, entry.member, "cannot be checked: {}", result.cause);
-        return;
-    }
-    set_cause(entry, result.cause);
-    if (!result.transition) return;
-    const bool was_untried = backend.untried();
-    backend.set_untried(false);
-    if (result.transition->to == health::Health::down) {
-        backend.set_down(true);
-        tell(LogLevel::warning, entry.member, "is down: {}", result.cause);
-        tell_down(entry);
-        hooks_.on_change();
-        return;
-    }
-    if (!backend.down() && !was_untried) return;  // the first check of all passed
-    backend.set_down(false);
-    entry.down_untold = false;
-    tell(LogLevel::info, entry.member, "is up");
-    hooks_.on_up(entry.member);
-    if (was_untried) {
-        hooks_.on_change();
-    } else {
-        came_back(entry);
-    }
-}
-
-// --- operators
-
 void Supervisor::set_wanted(const ServiceBackend& member, Backend::Wanted wanted) {
     Backend& backend = *member.backend;
     if (backend.wanted() == wanted) return;
@@ -372,33 +185,6 @@ void Supervisor::set_wanted(const ServiceBackend& member, Backend::Wanted wanted
         hooks_.on_change();
     }
 }
-
-// --- coming back
-
-void Supervisor::came_back(Entry& entry) {
-    if (!entry.member.backend->usable()) return;
-    if (entry.member.service->slow_start > Duration{0}) {
-        entry.slow_since = reactor_.now();
-        update_slow_start(entry, entry.slow_since);
-        schedule();
-    }
-    hooks_.on_change();
-}
-
-void Supervisor::update_slow_start(Entry& entry, TimePoint now) noexcept {
-    const Duration whole = entry.member.service->slow_start;
-    const Duration gone = now - entry.slow_since;
-    Backend& backend = *entry.member.backend;
-    if (gone >= whole) {
-        backend.set_share(Backend::full_share);
-        entry.slow_since = TimePoint::max();
-        return;
-    }
-    const double part = std::chrono::duration<double>{gone} / std::chrono::duration<double>{whole};
-    backend.set_share(static_cast<std::uint32_t>(part * Backend::full_share));
-}
-
-// --- time
 
 Next Supervisor::run() {
     if (!timer_.take_fired()) return Next::wait;
