@@ -3,7 +3,6 @@
 
 #include "balance/affinity.hpp"
 #include "balance/balance_table.hpp"
-#include "proxy/config_check.hpp"
 #include "proxy/config_validation.hpp"
 #include "proxy/listen_options.hpp"
 #include "proxy/listener_conflicts.hpp"

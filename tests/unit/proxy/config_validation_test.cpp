@@ -1,4 +1,4 @@
-#include "proxy/config_check.hpp"
+#include "proxy/config_validation.hpp"
 
 #include "eplb/proxy.hpp"
 #include "eplb/reactor.hpp"
@@ -59,8 +59,8 @@ const std::vector<Case> impossible{
 
 }  // namespace
 
-TEST_CASE("config check: each value that cannot be is refused by its name",
-          "[proxy][config_check]") {
+TEST_CASE("config validation: each value that cannot be is refused by its name",
+          "[proxy][config_validation]") {
     for (const Case& each : impossible) {
         CAPTURE(each.problem);
         CHECK_THROWS_WITH(eplb::reject_impossible_values(config_with(each.change)),
@@ -71,8 +71,8 @@ TEST_CASE("config check: each value that cannot be is refused by its name",
     CHECK_THROWS_WITH(eplb::reject_impossible_values(config), "busy_poll is negative");
 }
 
-TEST_CASE("config check: zero is never, where that is a time, and no check has no times",
-          "[proxy][config_check]") {
+TEST_CASE("config validation: zero is never, where that is a time, and no check has no times",
+          "[proxy][config_validation]") {
     CHECK_NOTHROW(eplb::reject_impossible_values(config_with([](ServiceConfig& service) {
         service.idle_timeout = service.half_close_timeout = service.queue_timeout = 0s;
         service.drain_timeout = service.ejection_time = service.slow_start = 0s;
@@ -81,8 +81,8 @@ TEST_CASE("config check: zero is never, where that is a time, and no check has n
     })));
 }
 
-TEST_CASE("config check: a proxy refuses at the start and when it is to go over, and goes on",
-          "[proxy][config_check]") {
+TEST_CASE("config validation: a proxy refuses at the start and when it is to go over, and goes on",
+          "[proxy][config_validation]") {
     eplb::Reactor reactor;
     eplb::test::RecordingObserver observer;
     const Config bad = config_with([](ServiceConfig& service) { service.idle_timeout = -1s; });
