@@ -88,7 +88,7 @@ MUTATIONS = [
         [("    if (unsent == 0 || ", "    if (unsent < SIZE_MAX || ")],
     ),
     (
-        "a descriptor leaks when connecting fails", "src/proxy/session.cpp", SEEDS,
+        "a descriptor leaks when connecting fails", "src/proxy/session_dial.cpp", SEEDS,
         [("    duplex_.timer.cancel();\n    duplex_.server.close();\n",
           "    duplex_.timer.cancel();\n    duplex_.server.watch.detach();\n"
           "    static_cast<void>(duplex_.server.fd.release());\n")],
