@@ -4,7 +4,8 @@
 usage: rooms.py SOURCE_DIRECTORY [--print]
 
 A public header belongs to the room that its first line names. Fails, too, if a public header includes one that is not
-public, if rooms lean on each other in a circle, and if a test does not stand in the room of what it is about.
+public, if rooms lean on each other in a circle, if a test does not stand in the room of what it is about, and if a file of
+src/ has more than 450 lines.
 """
 
 import pathlib
@@ -14,6 +15,7 @@ import sys
 BEGIN = "<!-- rooms: "
 END = "<!-- end of rooms -->"
 NOT_ROOMS = {"library", "pch"}
+MOST_LINES = 450
 
 
 def includes_of(path):
@@ -35,6 +37,13 @@ class House:
             self.troubles += [f"{path.relative_to(root)} is public, and includes {name}, which is not"
                               for name in includes_of(path) if not name.startswith("eplb/")]
         self.check_tests()
+        self.check_sizes()
+
+    def check_sizes(self):
+        for path in sorted((self.root / "src").glob("**/*.[ch]pp")):
+            lines = path.read_text().count("\n")
+            if lines > MOST_LINES:
+                self.troubles.append(f"{path.relative_to(self.root)} has {lines} lines: more than one thing, which is to be cut")
 
     def room_of_public(self, path):
         first = path.read_text().split("\n", 1)[0]
