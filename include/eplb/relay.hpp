@@ -100,8 +100,9 @@ public:
           Handler on_end);
     ~Relay() override;
 
-    /// Moved so far, of clients' bytes and of servers'.
+    /// Bytes of the client that have moved so far.
     [[nodiscard]] std::uint64_t bytes_up() const noexcept;
+    /// The same of the server.
     [[nodiscard]] std::uint64_t bytes_down() const noexcept;
     /// Ends it now: both connections are reset, and the handler is told `reason` in the next turn.
     /// Nothing happens once it is over.
