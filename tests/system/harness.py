@@ -488,6 +488,8 @@ class Eplb:
     IDLE_SECONDS = 0.35
     IDLE_CPU_SECONDS = 0.03
     IDLE_SWITCHES = 12
+    # A worker whose last client has just gone has a timer or two that go with it.
+    IDLE_SWITCHES_PER_THREAD = 3
     MAX_RSS_BYTES = 700 << 20  # with sanitizers' shadow and quarantine; a leak of sessions or buffers is far more
 
     def __init__(self, listen, backends, *args, relay="auto", user="root", namespace=None, nofile=None, starving=False,
@@ -715,7 +717,8 @@ class Eplb:
         if burnt > self.IDLE_CPU_SECONDS * periods:
             return f"idle, but burnt {burnt} s of CPU"
         woken = switches_after - switches
-        return f"idle, but woke {woken} times" if woken > self.IDLE_SWITCHES * periods else ""
+        most = max(self.IDLE_SWITCHES, self.IDLE_SWITCHES_PER_THREAD * len(os.listdir(f"/proc/{self.pid}/task")))
+        return f"idle, but woke {woken} times" if woken > most * periods else ""
 
     def check_descriptor_flags(self):
         """None may be inherited by a child, and none may block the reactor."""
