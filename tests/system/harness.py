@@ -799,7 +799,6 @@ class Eplb:
             assert len(self.sessions()) == self.clients, "sessions logged that no client made"
         bad = {n: s for n, s in self.socket_states().items() if s in ("CLOSE-WAIT", "FIN-WAIT2", "LAST-ACK")}
         assert not bad, f"half-dead sockets: {bad}"
-        self.wait_until_settled()  # workers may still be telling each other who has left
         self.check_no_spin()
         self.check_descriptor_flags()
         assert self.memory("VmHWM") < self.MAX_RSS_BYTES
