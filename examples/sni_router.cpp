@@ -6,6 +6,7 @@
 #include "eplb/connector.hpp"
 #include "eplb/reactor.hpp"
 #include "eplb/relay.hpp"
+#include "eplb/signals.hpp"
 #include "eplb/stream.hpp"
 
 #include <iostream>
@@ -16,7 +17,7 @@
 
 using namespace eplb;
 
-class Client;
+struct Client;
 struct Router {
     Reactor reactor;
     RelayContext context;
@@ -24,8 +25,7 @@ struct Router {
     std::list<Client> clients;
 };
 
-class Client final : public Task {
-public:
+struct Client final : Task {
     Client(Router& router, Fd socket)
         : router_{router}, stream_{router.reactor, *this, std::move(socket)} {
         timer_.start(std::chrono::seconds{10});
@@ -34,12 +34,12 @@ public:
         if (connector_) return Next::wait;  // the hello was read; the rest is the server's
         std::array<std::byte, max_client_hello_bytes> bytes;
         const auto [status, count, error] = stream_.peek(bytes, wanted_);
-        const auto result = parse_client_hello(std::span{bytes}.first(count));
-        wanted_ = result.needed_bytes;
-        const bool more = result.status == ClientHelloResult::Status::incomplete;
-        if (more && status == Stream::Status::blocked && !timer_.take_fired()) return Next::wait;
-        const auto server = router_.servers.find(result.hello.server_name());
-        if (result.status != ClientHelloResult::Status::complete || server == router_.servers.end())
+        const auto said = parse_client_hello(std::span{bytes}.first(count));
+        wanted_ = said.needed_bytes;
+        const bool waits = status < Stream::Status::ended && !timer_.take_fired();
+        if (waits && said.status == ClientHelloResult::Status::incomplete) return Next::wait;
+        const auto server = router_.servers.find(said.hello.server_name());
+        if (said.status != ClientHelloResult::Status::complete || server == router_.servers.end())
             return stream_.reset_on_close(), Next::done;
         connector_.emplace(router_.reactor, server->second, [this](Fd there, int) {
             if (!there.valid()) return retire();
@@ -49,7 +49,7 @@ public:
         return Next::wait;
     }
     void retire() override {
-        router_.clients.remove_if([this](Client& each) { return &each == this; });
+        router_.clients.remove_if([&](auto& c) { return &c == this; });
     }
 
 private:
@@ -64,6 +64,7 @@ private:
 int main(int argc, char** argv) try {
     if (argc < 3) throw std::invalid_argument{"usage: sni_router HERE NAME=THERE..."};
     Router router;
+    const SignalWatch end{router.reactor, {SIGINT, SIGTERM}, [&](int) { router.reactor.stop(); }};
     for (const std::string route : std::span{argv + 2, argv + argc})
         router.servers[route.substr(0, route.find('='))] =
             Address::parse(route.substr(route.find('=') + 1));
