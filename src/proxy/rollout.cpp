@@ -120,11 +120,15 @@ void Rollout::end_step() noexcept {
     begin_step();
 }
 
+// Whoever is told of what is done then may cancel it all, and with that end the proxy.
 void Rollout::conclude() noexcept {
     if (cancelled_) return;
+    auto on_done = std::exchange(on_done_, {});
     try {
-        on_done_();
+        on_done();
     } catch (const std::exception& error) {
+        if (cancelled_) return;
+        on_done_ = std::move(on_done);
         try_later(0, error.what());
     }
 }

@@ -12,9 +12,11 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <future>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <span>
 #include <string>
 #include <string_view>
@@ -133,6 +135,38 @@ public:
     bool applied = false;
 };
 
+/// A rollout of one worker, without a proxy around it.
+struct Alone {
+    std::shared_ptr<eplb::Rollout> roll_out(const eplb::Generation& generation) {
+        return std::make_shared<eplb::Rollout>(
+            eplb::Rollout::Crew{reactor, worker, nobody_else, observer},
+            eplb::Rollout::Plan{generation, {}});
+    }
+    void let_retry_delay_pass() {
+        clock.advance(eplb::Rollout::retry_delay);
+        reactor.run_once(0ms);
+    }
+
+    eplb::ManualClock clock;
+    Reactor reactor{clock};
+    eplb::test::RecordingObserver observer;
+    eplb::DescriptorBudget budget{100};
+    eplb::ShortageReport shortages{observer};
+    const eplb::Worker::Shared shared{.observer = observer,
+                                      .budget = budget,
+                                      .shortages = shortages,
+                                      .on_splice_refused = [](int) {},
+                                      .on_session_gone = [] {},
+                                      .on_sessions_gone = [] {},
+                                      .on_answers = [] {},
+                                      .on_backend_failing = [](const Backend&) {},
+                                      .on_backend_answering = [](const Backend&) {},
+                                      .on_listener_trouble = [](const std::string&) {},
+                                      .on_pipes_in_the_way = [] {}};
+    eplb::Worker worker{reactor, 0, shared};
+    const std::vector<std::unique_ptr<eplb::WorkerThread>> nobody_else;
+};
+
 }  // namespace
 
 TEST_CASE("rollout: nobody serves what another worker has not learnt yet", "[proxy][rollout]") {
@@ -205,20 +239,7 @@ TEST_CASE("rollout: a proxy that is destroyed in the middle of one leaves nothin
 }
 
 TEST_CASE("rollout: a worker that could not do a step is asked again", "[proxy][rollout]") {
-    eplb::ManualClock clock;
-    Reactor reactor{clock};
-    eplb::test::RecordingObserver observer;
-    eplb::DescriptorBudget budget{100};
-    eplb::ShortageReport shortages{observer};
-    const eplb::Worker::Shared shared{.observer = observer,
-                                      .budget = budget,
-                                      .shortages = shortages,
-                                      .on_splice_refused = [](int) {},
-                                      .on_session_gone = [] {},
-                                      .on_backend_failing = [](const Backend&) {},
-                                      .on_backend_answering = [](const Backend&) {},
-                                      .on_pipes_in_the_way = [] {}};
-    eplb::Worker worker{reactor, 0, shared};
+    Alone f;
     const ScriptedBackend backend;
     Config config;
     config.services = {service("a service", any_port, backend)};
@@ -228,25 +249,51 @@ TEST_CASE("rollout: a worker that could not do a step is asked again", "[proxy][
     const std::size_t index_end = std::exchange(spec->index_end, SIZE_MAX);  // no memory for that
     generation.services[0] = spec;
 
-    const std::vector<std::unique_ptr<eplb::WorkerThread>> nobody_else;
-    const auto rollout =
-        std::make_shared<eplb::Rollout>(eplb::Rollout::Crew{reactor, worker, nobody_else, observer},
-                                        eplb::Rollout::Plan{generation, {}});
+    const auto rollout = f.roll_out(generation);
     int done = 0;
     rollout->begin([&] { ++done; });
-    for (int i = 0; i < 3; ++i) {
-        clock.advance(eplb::Rollout::retry_delay);
-        reactor.run_once(0ms);
-    }
+    for (int i = 0; i < 3; ++i) f.let_retry_delay_pass();
     CHECK(done == 0);
-    REQUIRE(observer.events.size() == 1);  // told once
-    CHECK(observer.events[0].level == LogLevel::warning);
-    CHECK(observer.events[0].message.find("worker 1 cannot go over") == 0);
+    REQUIRE(f.observer.events.size() == 1);  // told once
+    CHECK(f.observer.events[0].level == LogLevel::warning);
+    CHECK(f.observer.events[0].message.find("worker 1 cannot go over") == 0);
 
     spec->index_end = index_end;
-    reactor.run_once(0ms);
+    f.reactor.run_once(0ms);
     CHECK(done == 0);  // not before it is time
-    clock.advance(eplb::Rollout::retry_delay);
-    reactor.run_once(0ms);
+    f.let_retry_delay_pass();
     CHECK(done == 1);
+}
+
+TEST_CASE("rollout: what is to be done in the end is done again if it failed, and then no more",
+          "[proxy][rollout]") {
+    Alone f;
+    const auto rollout = f.roll_out({});
+    int calls = 0;
+    rollout->begin([&] {
+        if (++calls < 3) throw std::bad_alloc{};
+    });
+    CHECK(calls == 1);
+    f.let_retry_delay_pass();
+    CHECK(calls == 2);
+    for (int i = 0; i < 3; ++i) f.let_retry_delay_pass();
+    CHECK(calls == 3);
+}
+
+TEST_CASE("rollout: who is told that it is done may cancel it, and finds all in place",
+          "[proxy][rollout]") {
+    Alone f;
+    const bool fails = GENERATE(false, true);
+    const auto rollout = f.roll_out({});
+    const auto witness = std::make_shared<int>(1);
+    std::vector<long> uses;
+    std::function<void()> on_done = [&uses, &rollout, witness, fails] {
+        rollout->cancel();  // as the end of the proxy does
+        uses.push_back(witness.use_count());
+        if (fails) throw std::bad_alloc{};
+    };
+    rollout->begin(std::move(on_done));
+    for (int i = 0; i < 3; ++i) f.let_retry_delay_pass();
+    CHECK(uses == std::vector<long>{2});  // it is there for as long as it runs, and once
+    CHECK(witness.use_count() == 1);
 }
