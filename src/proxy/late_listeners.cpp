@@ -1,6 +1,7 @@
 #include "proxy/late_listeners.hpp"
 
 #include <algorithm>
+#include <cstddef>
 
 namespace eplb {
 
@@ -16,7 +17,15 @@ void LateListeners::clear() noexcept {
 
 Next LateListeners::run() noexcept {
     if (!timer_.take_fired()) return Next::wait;
-    std::erase_if(sockets_, attempt_);
+    // Whoever is told of an attempt may clear all of it.
+    for (std::size_t i = 0; i < sockets_.size();) {
+        const std::uint32_t socket = sockets_[i];
+        if (attempt_(socket)) {
+            std::erase(sockets_, socket);
+        } else {
+            ++i;
+        }
+    }
     if (!sockets_.empty()) timer_.start(interval);
     return Next::wait;
 }

@@ -16,7 +16,7 @@ namespace eplb {
 class LateListeners final : private Task {
 public:
     static constexpr Duration interval = std::chrono::seconds{1};
-    /// Whether it is done with that socket, FrontendSpec::socket. Must not throw.
+    /// Whether it is done with that socket, FrontendSpec::socket. May clear(), and must not throw.
     using Try = std::function<bool(std::uint32_t socket)>;
 
     LateListeners(Reactor& reactor, Try attempt)

@@ -39,3 +39,23 @@ TEST_CASE("late listeners: each is tried again every second until it is open",
     CHECK(turn(LateListeners::interval * 2) == Sockets{7});
     CHECK(turn(LateListeners::interval * 2).empty());
 }
+
+TEST_CASE("late listeners: an attempt may be the end of all the others",
+          "[proxy][late_listeners]") {
+    eplb::ManualClock clock;
+    eplb::Reactor reactor{clock};
+    std::vector<std::uint32_t> tried;
+    LateListeners* all = nullptr;
+    LateListeners late{reactor, [&](std::uint32_t socket) {
+                           tried.push_back(socket);
+                           all->clear();
+                           return true;
+                       }};
+    all = &late;
+    for (const std::uint32_t socket : {7U, 9U, 11U}) late.add(socket);
+    for (int i = 0; i < 3; ++i) {
+        clock.advance(LateListeners::interval * 2);
+        static_cast<void>(reactor.run_once(eplb::Duration{0}));
+    }
+    CHECK(tried == std::vector<std::uint32_t>{7});
+}
