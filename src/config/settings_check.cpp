@@ -8,7 +8,6 @@
 #include "proxy/service_graph.hpp"
 
 #include <algorithm>
-#include <cstdint>
 #include <fmt/format.h>
 #include <optional>
 #include <stdexcept>
@@ -19,10 +18,7 @@
 namespace eplb::control {
 namespace {
 
-struct Listener {
-    const Endpoint* endpoint;
-    Address address;
-};
+using Listeners = ListenerIndex<const Endpoint*>;
 
 bool is_host_name(const Endpoint& endpoint) {
     try {
@@ -36,53 +32,6 @@ std::string where(const Place& place) {
     if (!place.flag.empty()) return fmt::format("of {}", place.flag);
     return fmt::format("in line {}", place.line);
 }
-
-// The listeners of a configuration. Finding one takes no longer when there are many: whoever writes
-// the file may mean us harm.
-class Listeners {
-public:
-    void add(const Listener& listener) {
-        by_address_.emplace(listener.address.to_string(), listener);
-        if (listener.address.is_unix()) return;
-        Port& port = by_port_[listener.address.port()];
-        const bool v6 = listener.address.family() == AF_INET6;
-        std::optional<Listener>& first = v6 ? port.first_v6 : port.first_v4;
-        if (!first) first = listener;
-        if (listener.address.is_wildcard()) (v6 ? port.all_v6 : port.all_v4) = listener;
-    }
-
-    /// Another one that cannot be listened on at the same time, if there is one.
-    [[nodiscard]] const Listener* in_the_way_of(const Address& address) const {
-        return find(address, [&](const Address& other) { return overlap(address, other); });
-    }
-
-private:
-    // If a listener is in the way of others than its equal, one of these is among them.
-    struct Port {
-        std::optional<Listener> all_v4;
-        std::optional<Listener> all_v6;
-        std::optional<Listener> first_v4;
-        std::optional<Listener> first_v6;
-    };
-
-    template <class Matches>
-    [[nodiscard]] const Listener* find(const Address& address, Matches matches) const {
-        const auto same = by_address_.find(address.to_string());
-        if (same != by_address_.end() && matches(same->second.address)) return &same->second;
-        if (address.is_unix()) return nullptr;
-        const auto port = by_port_.find(address.port());
-        if (port == by_port_.end()) return nullptr;
-        const Port& there = port->second;
-        for (const auto* candidate :
-             {&there.all_v6, &there.all_v4, &there.first_v4, &there.first_v6}) {
-            if (*candidate && matches((*candidate)->address)) return &**candidate;
-        }
-        return nullptr;
-    }
-
-    std::unordered_map<std::string, Listener> by_address_;
-    std::unordered_map<std::uint16_t, Port> by_port_;
-};
 
 class Check {
 public:
@@ -104,10 +53,9 @@ private:
                 check_name_of_listener(endpoint);
                 continue;
             }
-            const Listener listener{&endpoint, *address};
-            if (const Listener* const other = listeners_.in_the_way_of(*address))
+            if (const Listeners::Entry* const other = listeners_.in_the_way_of(*address))
                 diagnostics_.error(endpoint.place, conflict(endpoint, *address, *other));
-            listeners_.add(listener);
+            listeners_.add(*address, &endpoint);
         }
     }
 
@@ -120,13 +68,13 @@ private:
     }
 
     static std::string conflict(const Endpoint& endpoint, const Address& address,
-                                const Listener& other) {
+                                const Listeners::Entry& other) {
         if (address == other.address) {
             return fmt::format("listener {} is given twice; first {}", endpoint.text,
-                               where(other.endpoint->place));
+                               where(other.known->place));
         }
         return fmt::format("listener {} is in the way of {} {}: one of them is for all addresses",
-                           endpoint.text, other.endpoint->text, where(other.endpoint->place));
+                           endpoint.text, other.known->text, where(other.known->place));
     }
 
     void check_service_names() {

@@ -10,50 +10,10 @@
 #include <string>
 #include <string_view>
 #include <sys/socket.h>
-#include <unordered_map>
+#include <variant>
 
 namespace eplb {
 namespace {
-
-// Those that a new one could be in the way of, by port.
-class Listeners {
-public:
-    // Another one that cannot be listened on at the same time, if there is one.
-    [[nodiscard]] const Address* in_the_way_of(const Address& address) const {
-        const auto same = by_address_.find(address.to_string());
-        if (same != by_address_.end() && overlap(*same->second, address)) return same->second;
-        if (address.is_unix()) return nullptr;
-        const auto found = by_port_.find(address.port());
-        if (found == by_port_.end()) return nullptr;
-        const Port& port = found->second;
-        for (const Address* other : {port.all_v4, port.all_v6, port.first_v4, port.first_v6}) {
-            if (other != nullptr && overlap(*other, address)) return other;
-        }
-        return nullptr;
-    }
-
-    // `address` stays where it is.
-    void add(const Address& address) {
-        by_address_.emplace(address.to_string(), &address);
-        if (address.is_unix()) return;
-        Port& port = by_port_[address.port()];
-        const bool v6 = address.family() == AF_INET6;
-        const Address*& first = v6 ? port.first_v6 : port.first_v4;
-        if (first == nullptr) first = &address;
-        if (address.is_wildcard()) (v6 ? port.all_v6 : port.all_v4) = &address;
-    }
-
-private:
-    // If a listener is in the way of others than its equal, one of these is among them.
-    struct Port {
-        const Address* all_v4 = nullptr;
-        const Address* all_v6 = nullptr;
-        const Address* first_v4 = nullptr;
-        const Address* first_v6 = nullptr;
-    };
-    std::unordered_map<std::string, const Address*> by_address_;
-    std::unordered_map<std::uint16_t, Port> by_port_;
-};
 
 std::string complaint(const Config& config, const ServiceGraph::Loop& loop) {
     const auto name_of = [&](std::size_t service) { return config.services[service].name; };
@@ -130,18 +90,21 @@ void reject_impossible_values(const Config& config) {
 }
 
 void reject_conflicting_listeners(const Config& config) {
-    Listeners seen;
+    ListenerIndex<std::monostate> seen;
     for (const ServiceConfig& service : config.services) {
         for (const Address& listener : service.listen) {
-            const Address* const other = seen.in_the_way_of(listener);
-            seen.add(listener);
-            if (other == nullptr) continue;
-            if (listener == *other) {
+            const auto* const other = seen.in_the_way_of(listener);
+            if (other == nullptr) {
+                seen.add(listener, {});
+                continue;
+            }
+            if (listener == other->address) {
                 throw std::invalid_argument(
                     fmt::format("listener {} is given twice", listener.to_string()));
             }
             throw std::invalid_argument(fmt::format("listeners {} and {} are in each other's way",
-                                                    other->to_string(), listener.to_string()));
+                                                    other->address.to_string(),
+                                                    listener.to_string()));
         }
     }
 }
