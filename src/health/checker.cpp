@@ -8,7 +8,7 @@
 #include "base/socket_options.hpp"
 #include "base/sys.hpp"
 #include "eplb/reactor.hpp"
-#include "reactor/connecting.hpp"
+#include "reactor/dial.hpp"
 
 #include <algorithm>
 #include <array>

@@ -6,7 +6,7 @@
 #include "base/sys.hpp"
 #include "eplb/reactor.hpp"
 #include "proxy/service.hpp"
-#include "reactor/connecting.hpp"
+#include "reactor/dial.hpp"
 
 #include <cerrno>
 #include <new>

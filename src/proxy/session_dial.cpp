@@ -7,7 +7,7 @@
 #include "base/sys.hpp"
 #include "eplb/reactor.hpp"
 #include "proxy/service.hpp"
-#include "reactor/connecting.hpp"
+#include "reactor/dial.hpp"
 
 #include <cerrno>
 #include <netinet/in.h>

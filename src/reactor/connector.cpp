@@ -7,7 +7,7 @@
 #include "eplb/task.hpp"
 #include "eplb/timer.hpp"
 #include "eplb/watch.hpp"
-#include "reactor/connecting.hpp"
+#include "reactor/dial.hpp"
 
 #include <cerrno>
 #include <utility>

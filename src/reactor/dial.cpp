@@ -1,4 +1,4 @@
-#include "reactor/connecting.hpp"
+#include "reactor/dial.hpp"
 
 #include "base/sys.hpp"
 
