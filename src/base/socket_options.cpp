@@ -57,7 +57,6 @@ OptionFailure set_one(const Fd& fd, const SocketOptions& options, int family,
         return {sys::set_text_option(fd.get(), IPPROTO_TCP, TCP_CONGESTION, options.congestion),
                 "congestion"};
     case RouteOption::transparent:
-        if (!options.transparent) break;
         return {sys::set_option(fd.get(), v6 ? SOL_IPV6 : SOL_IP,
                                 v6 ? IPV6_TRANSPARENT : IP_TRANSPARENT, 1),
                 "transparent"};
@@ -101,8 +100,10 @@ int set_keepalive(const Fd& fd, const Keepalive& keepalive) noexcept {
     return first;
 }
 
-OptionFailure set_route(const Fd& fd, const SocketOptions& options, int family) noexcept {
+OptionFailure set_route(const Fd& fd, const SocketOptions& options, int family,
+                        bool transparent) noexcept {
     for (const RouteOption option : route_options) {
+        if (option == RouteOption::transparent && !transparent) continue;
         if (const OptionFailure failure = set_one(fd, options, family, option)) return failure;
     }
     return {};
@@ -111,6 +112,7 @@ OptionFailure set_route(const Fd& fd, const SocketOptions& options, int family) 
 void set_all_of_route(const Fd& fd, const SocketOptions& options, int family,
                       std::vector<OptionFailure>& refused) {
     for (const RouteOption option : route_options) {
+        if (option == RouteOption::transparent && !options.transparent) continue;
         if (const OptionFailure failure = set_one(fd, options, family, option))
             refused.push_back(failure);
     }

@@ -31,10 +31,11 @@ int set_no_delay(const Fd& fd) noexcept;
 int set_keepalive(const Fd& fd, const Keepalive& keepalive) noexcept;
 
 /// Those without which a connection would go another way than it should: interface, mark,
-/// congestion control, transparency. No system call for those that have their defaults.
-[[nodiscard]] OptionFailure set_route(const Fd& fd, const SocketOptions& options,
-                                      int family) noexcept;
-/// The same, but what comes behind one that was refused is set, too; appends each refusal to `refused`.
+/// congestion control; and transparency, if it is `transparent`. No system call for those that have
+/// their defaults.
+[[nodiscard]] OptionFailure set_route(const Fd& fd, const SocketOptions& options, int family,
+                                      bool transparent) noexcept;
+/// The same, transparency as `options` have it, but what comes behind one that was refused is set, too; appends each refusal to `refused`.
 void set_all_of_route(const Fd& fd, const SocketOptions& options, int family,
                       std::vector<OptionFailure>& refused);
 

@@ -5,16 +5,13 @@
 #include "base/random_word.hpp"
 #include "base/saturating.hpp"
 #include "base/shortage.hpp"
-#include "base/socket_options.hpp"
 #include "base/sys.hpp"
 #include "eplb/reactor.hpp"
-#include "reactor/dial.hpp"
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <fmt/format.h>
-#include <netinet/in.h>
 #include <new>
 #include <span>
 #include <system_error>
@@ -147,58 +144,48 @@ void Checker::begin() {
     timer_.start(config_.timeout);
     phase_ = Phase::connecting;
 
-    const Failure failure = start_connecting();
-    if (failure.error == EINPROGRESS) return;
-    if (failure.error == 0) return connected();
-    broken(failure);
+    dial();
 }
 
-// 0: connected. EINPROGRESS: the watch will tell.
-Checker::Failure Checker::start_connecting() {
-    const int fd = sys::socket(target_.family());
-    if (fd < 0) return {-fd, "socket"};
-    fd_.reset(fd);
-    if (const Failure failure = prepare_socket(); failure.error != 0) return failure;
-
-    sockaddr_storage raw{};
-    const socklen_t length = target_.to_sockaddr(raw);
-    const int result = sys::connect(fd, raw, length);
-    if (result != 0 && result != EINPROGRESS) return failed_to_connect(result);
-    // Not before: epoll(7) reports a hang-up for a socket that was never connected.
-    if (const int error = watch_.attach(fd)) return {error, "epoll"};
-    return {result, "connect"};
+void Checker::dial() {
+    const Address* const source =
+        target_.is_unix() ? nullptr : source_turn_.next(route_.sources, target_.family());
+    const Dialled dialled =
+        eplb::dial({.to = target_, .options = route_.socket, .source = source}, fd_, watch_);
+    backlog_is_full_ = dialled.backlog_is_full(target_);
+    if (backlog_is_full_) return wait_for_backlog();
+    if (dialled.error == EINPROGRESS) return;
+    if (dialled.error == 0) return connected();
+    broken(failure_of(dialled));
 }
 
-Checker::Failure Checker::prepare_socket() {
-    if (target_.is_unix()) return {};
-    if (route_.socket.no_delay) set_no_delay(fd_);
-    SocketOptions options = route_.socket;
-    options.transparent = false;  // there is no client whose address it could have
-    if (const OptionFailure failure = eplb::set_route(fd_, options, target_.family()))
-        return {failure.error, failure.option};
-    const Address* const source = source_turn_.next(route_.sources, target_.family());
-    if (source == nullptr) return {};
-    // The kernel chooses the port when it knows where to, ip(7).
-    static_cast<void>(sys::set_option(fd_.get(), SOL_IP, IP_BIND_ADDRESS_NO_PORT, 1));
-    sockaddr_storage raw{};
-    const socklen_t length = source->with_port(0).to_sockaddr(raw);
-    return {sys::bind(fd_.get(), raw, length), "source"};
+// It is busy, as a TCP server is that lets a SYN go unanswered; and like that one it has the timeout.
+void Checker::wait_for_backlog() {
+    close();
+    const Duration waited = reactor_.now() - started_;
+    if (waited >= config_.timeout) return time_out();
+    timer_.start(time_to_next_dial(waited, config_.timeout));
 }
 
 void Checker::check_connection() {
+    if (backlog_is_full_) {
+        if (timer_.take_fired()) dial();
+        return;
+    }
     // Who has answered did so in time, even if it is we who are late to look.
     if (!watch_.writable()) {
         if (timer_.take_fired()) time_out();
         return;
     }
     int error = take_connect_error(watch_);
-    if (error == 0 && is_connected_to_itself(fd_, target_)) error = ECONNREFUSED;
+    if (error == 0) error = refuse_connection_to_itself(fd_, target_);
     if (error == 0) return connected();
-    broken(failed_to_connect(error));
+    broken(failure_of({.error = error}));
 }
 
 void Checker::connected() {
     phase_ = Phase::talking;
+    if (target_.is_unix()) timer_.start_at(saturating_add(started_, config_.timeout));
     if (route_.preamble) {
         sockaddr_storage raw{};
         socklen_t length = sizeof raw;
@@ -288,8 +275,14 @@ bool Checker::apply(ProbeStep step) {
     return true;
 }
 
-Checker::Failure Checker::failed_to_connect(int error) const noexcept {
-    return {error, "connect", !is_peers_fault(error, target_.is_unix())};
+Checker::Failure Checker::failure_of(const Dialled& dialled) const noexcept {
+    switch (dialled.step) {
+    case Dialled::Step::socket: return {dialled.error, "socket"};
+    case Dialled::Step::option: return {dialled.error, dialled.option};
+    case Dialled::Step::watch: return {dialled.error, "epoll"};
+    case Dialled::Step::connect: break;
+    }
+    return {dialled.error, "connect", !is_peers_fault(dialled.error, target_.is_unix())};
 }
 
 void Checker::broken(const Failure& failure) {

@@ -9,6 +9,7 @@
 #include "eplb/watch.hpp"
 #include "health/probe.hpp"
 #include "health/rise_fall.hpp"
+#include "reactor/dial.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -112,9 +113,9 @@ private:
 
     void step();
     void begin();
-    [[nodiscard]] Failure start_connecting();
-    [[nodiscard]] Failure failed_to_connect(int error) const noexcept;
-    [[nodiscard]] Failure prepare_socket();
+    void dial();
+    void wait_for_backlog();
+    [[nodiscard]] Failure failure_of(const Dialled& dialled) const noexcept;
     void check_connection();
     void connected();
     void talk();
@@ -144,6 +145,7 @@ private:
     // Of the check in progress.
     Phase phase_ = Phase::idle;
     bool due_ = false;
+    bool backlog_is_full_ = false;  // of a Unix socket: it is asked again
     TimePoint started_{};
     Address target_;
     std::unique_ptr<Probe> probe_;

@@ -6,7 +6,6 @@
 #include "base/sys.hpp"
 #include "eplb/reactor.hpp"
 #include "proxy/service.hpp"
-#include "reactor/dial.hpp"
 
 #include <cerrno>
 #include <new>

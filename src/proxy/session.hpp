@@ -3,12 +3,12 @@
 #include "admission/service_limits.hpp"
 #include "admission/source_limits.hpp"
 #include "admission/waiting_room.hpp"
-#include "base/socket_options.hpp"
 #include "eplb/proxy.hpp"
 #include "eplb/task.hpp"
 #include "protocol/proxy_protocol.hpp"
 #include "proxy/failed_attempts.hpp"
 #include "proxy/frontend.hpp"
+#include "reactor/dial.hpp"
 #include "relay/duplex.hpp"
 
 #include <cstdint>
@@ -166,18 +166,13 @@ private:
     [[nodiscard]] bool client_left() const noexcept;
     void leave_waiting_room() noexcept;
     void release_backend() noexcept;
-    struct Dialled {
-        int error = 0;
-        std::string_view option = {};  // of our own socket, which the kernel refused; empty: none
-    };
     [[nodiscard]] std::optional<Next> connect_to_backend();
     [[nodiscard]] std::optional<Next> dial();
     [[nodiscard]] std::optional<Next> wait_for_backlog();
     Next dial_again();
     void call_next() noexcept;
     Next relay() noexcept;
-    [[nodiscard]] Dialled start_connecting(const Backend& backend) noexcept;
-    [[nodiscard]] OptionFailure prepare_socket(const Address& backend) noexcept;
+    [[nodiscard]] DialTarget target() noexcept;
     Next check_connection();
     [[nodiscard]] int check_that_it_is_not_us() noexcept;
     Next connected();

@@ -3,14 +3,10 @@
 
 #include "base/connect_error.hpp"
 #include "base/shortage.hpp"
-#include "base/socket_options.hpp"
-#include "base/sys.hpp"
 #include "eplb/reactor.hpp"
 #include "proxy/service.hpp"
-#include "reactor/dial.hpp"
 
 #include <cerrno>
-#include <netinet/in.h>
 
 namespace eplb {
 
@@ -57,18 +53,27 @@ std::optional<Next> Session::connect_to_backend() {
 
 std::optional<Next> Session::dial() {
     phase_ = Phase::connecting;
-    const auto [error, option] = start_connecting(*backend_.get());
-    if (error == 0) return connected();
-    if (error == EINPROGRESS) {
+    const Dialled dialled = eplb::dial(target(), duplex_.server.fd, duplex_.server.watch);
+    if (dialled.error == 0) return connected();
+    if (dialled.error == EINPROGRESS) {
         const Duration limit = service().connect_timeout();
         if (limit > Duration{0}) duplex_.timer.start(limit);
         return Next::wait;
     }
-    if (is_shortage(error)) return starve(error);
-    if (error == EAGAIN && option.empty() && backend_.get()->address().is_unix())
-        return wait_for_backlog();
-    attempt_failed(error, option);
+    if (is_shortage(dialled.error)) return starve(dialled.error);
+    if (dialled.backlog_is_full(backend_.get()->address())) return wait_for_backlog();
+    attempt_failed(dialled.error, dialled.option);
     return std::nullopt;
+}
+
+DialTarget Session::target() noexcept {
+    const Address& backend = backend_.get()->address();
+    const SocketOptions& options = service().config().socket;
+    DialTarget target{.to = backend, .options = options};
+    if (backend.is_unix()) return target;
+    target.transparent = options.transparent && client_.family() == backend.family();
+    target.source = target.transparent ? &client_ : service().next_source(backend.family());
+    return target;
 }
 
 // It is busy, as a TCP server is that lets a SYN go unanswered; and like that one it has the connect
@@ -91,41 +96,6 @@ Next Session::dial_again() {
     if (!duplex_.timer.take_fired()) return Next::wait;
     const std::optional<Next> next = dial();
     return next ? *next : connect_to_next();
-}
-
-// 0: connected. EINPROGRESS: the watch will tell.
-Session::Dialled Session::start_connecting(const Backend& backend) noexcept {
-    const Address& address = backend.address();
-    const int fd = sys::socket(address.family());
-    if (fd < 0) return {-fd};
-    duplex_.server.fd.reset(fd);
-    if (const OptionFailure failure = prepare_socket(address))
-        return {failure.error, failure.option};
-
-    sockaddr_storage raw{};
-    const socklen_t length = address.to_sockaddr(raw);
-    const int result = sys::connect(fd, raw, length);
-    if (result != 0 && result != EINPROGRESS) return {result};
-    // Not before: epoll(7) reports a hang-up for a socket that was never connected.
-    if (const int error = duplex_.server.watch.attach(fd)) return {error};
-    return {result};
-}
-
-// Options, and where the connection comes from.
-OptionFailure Session::prepare_socket(const Address& backend) noexcept {
-    if (backend.is_unix()) return {};
-    const Fd& fd = duplex_.server.fd;
-    const SocketOptions& options = service().config().socket;
-    if (options.no_delay) set_no_delay(fd);
-    if (const OptionFailure failure = set_route(fd, options, backend.family())) return failure;
-    const bool from_client = options.transparent && client_.family() == backend.family();
-    const Address* const source = from_client ? &client_ : service().next_source(backend.family());
-    if (source == nullptr) return {};
-    // The kernel chooses the port when it knows where to: a full range for every backend, ip(7).
-    static_cast<void>(sys::set_option(fd.get(), SOL_IP, IP_BIND_ADDRESS_NO_PORT, 1));
-    sockaddr_storage raw{};
-    const socklen_t length = source->with_port(0).to_sockaddr(raw);
-    return {sys::bind(fd.get(), raw, length), from_client ? "transparent" : "source"};
 }
 
 Next Session::check_connection() {
@@ -152,13 +122,9 @@ int Session::check_that_it_is_not_us() noexcept {
     Backend& backend = *backend_.get();
     const TimePoint now = host_.reactor().now();
     if (!service().may_connect_to_itself(backend, now)) return 0;
-    if (!is_connected_to_itself(duplex_.server.fd, backend.address())) {
-        backend.meet(now);
-        return 0;
-    }
-    // Closed with a FIN, it would keep the backend's own port in TIME-WAIT.
-    sys::reset_on_close(duplex_.server.fd.get());
-    return ECONNREFUSED;
+    const int error = refuse_connection_to_itself(duplex_.server.fd, backend.address());
+    if (error == 0) backend.meet(now);
+    return error;
 }
 
 Next Session::connected() {

@@ -4,7 +4,6 @@
 #include "base/sys.hpp"
 #include "eplb/reactor.hpp"
 #include "proxy/service.hpp"
-#include "reactor/dial.hpp"
 
 #include <array>
 #include <cerrno>

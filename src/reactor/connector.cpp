@@ -1,8 +1,6 @@
 #include "eplb/connector.hpp"
 
 #include "base/saturating.hpp"
-#include "base/socket_options.hpp"
-#include "base/sys.hpp"
 #include "eplb/reactor.hpp"
 #include "eplb/task.hpp"
 #include "eplb/timer.hpp"
@@ -24,7 +22,7 @@ public:
           watch_{reactor, *this},
           timer_{reactor, *this},
           on_end_{std::move(on_end)} {
-        error_ = begin();
+        error_ = dial();
         if (error_ != EINPROGRESS) {
             reactor.schedule(*this);
         } else if (options_.timeout > Duration{0} && !backlog_is_full_) {
@@ -48,29 +46,11 @@ public:
 
 private:
     // 0: connected. EINPROGRESS: the watch will tell.
-    [[nodiscard]] int begin() noexcept {
-        const int fd = sys::socket(to_.family());
-        if (fd < 0) return -fd;
-        socket_.reset(fd);
-        if (!to_.is_unix()) {
-            if (options_.socket.no_delay) set_no_delay(socket_);
-            set_keepalive(socket_, options_.socket.keepalive);
-            if (const OptionFailure failure = set_route(socket_, options_.socket, to_.family()))
-                return failure.error;
-        }
-        return dial();
-    }
-
     [[nodiscard]] int dial() noexcept {
-        sockaddr_storage raw{};
-        const socklen_t length = to_.to_sockaddr(raw);
-        const int result = sys::connect(socket_.get(), raw, length);
-        backlog_is_full_ = result == EAGAIN && to_.is_unix();
-        if (backlog_is_full_) return wait_for_backlog();
-        if (result != EINPROGRESS) return result == 0 ? checked() : result;
-        // Not before: epoll(7) reports a hang-up for a socket that was never connected.
-        if (const int error = watch_.attach(socket_.get())) return error;
-        return EINPROGRESS;
+        const Dialled dialled =
+            eplb::dial({.to = to_, .options = options_.socket, .keepalive = true}, socket_, watch_);
+        backlog_is_full_ = dialled.backlog_is_full(to_);
+        return backlog_is_full_ ? wait_for_backlog() : dialled.error;
     }
 
     [[nodiscard]] int wait_for_backlog() noexcept {
@@ -85,7 +65,7 @@ private:
         if (backlog_is_full_) return timer_.take_fired() ? dial() : EINPROGRESS;
         if (!watch_.writable()) return timer_.take_fired() ? time_out() : EINPROGRESS;
         if (const int error = take_connect_error(watch_)) return error;
-        return checked();
+        return refuse_connection_to_itself(socket_, to_);
     }
 
     [[nodiscard]] int time_out() noexcept {
@@ -94,13 +74,6 @@ private:
         if (reactor_.now() >= due) return ETIMEDOUT;
         timer_.start_at(due);
         return EINPROGRESS;
-    }
-
-    [[nodiscard]] int checked() noexcept {
-        if (!is_connected_to_itself(socket_, to_)) return 0;
-        // Closed with a FIN, it would keep the peer's own port in TIME-WAIT.
-        sys::reset_on_close(socket_.get());
-        return ECONNREFUSED;
     }
 
     Address to_;

@@ -133,7 +133,8 @@ Fd open_socket(const Address& address, const ListenOptions& options, Address& ef
         static_cast<void>(sys::set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1));
         std::vector<OptionFailure> without_which_it_works;
         set_tcp_options(opened, options, without_which_it_works);
-        if (const OptionFailure failure = set_route(opened, options.socket, effective.family()))
+        if (const OptionFailure failure =
+                set_route(opened, options.socket, effective.family(), options.socket.transparent))
             cannot_listen(address, failure);
     }
     if (effective.family() == AF_INET6) {

@@ -3,6 +3,7 @@
 #include "eplb/acceptor.hpp"
 #include "eplb/reactor.hpp"
 #include "support/catch.hpp"
+#include "support/full_unix_socket.hpp"
 #include "support/net.hpp"
 #include "support/peer.hpp"
 #include "support/process.hpp"
@@ -132,6 +133,38 @@ TEST_CASE("checker: nobody listens", "[health][checker]") {
     REQUIRE(f.last().transition);
     CHECK(f.last().transition->to == Health::down);
     CHECK(f.last().transition->cause == "connect: Connection refused");
+}
+
+TEST_CASE("checker: a Unix server without room in its backlog has the timeout",
+          "[health][checker]") {
+    const DescriptorCheck descriptors;
+    {
+        eplb::test::FullUnixSocket server;
+        Fixture f;
+        f.check(server.address, tcp);
+        CHECK(f.settled_results() == 0);
+        f.advance(100ms);
+        CHECK(f.settled_results() == 0);
+        SECTION("it finds some") {
+            server.accept_one();
+            f.advance(100ms);
+            REQUIRE(f.got_result());
+            CHECK(f.last().outcome == Outcome::passed);
+            f.advance(tcp.timeout);  // it has nothing left to time out
+            CHECK(f.last().outcome == Outcome::passed);
+        }
+        SECTION("it finds none") {
+            for (int steps = 0; steps < 100 && f.results.empty(); ++steps) {
+                f.advance(50ms);
+                static_cast<void>(f.settled_results());
+            }
+            REQUIRE(f.results.size() == 1);
+            CHECK(f.last().outcome == Outcome::failed);
+            CHECK(f.last().cause == "timeout after 2s while connecting");
+            CHECK(f.last().duration == tcp.timeout);
+        }
+    }
+    CHECK(descriptors.leaked() == 0);
 }
 
 TEST_CASE("checker: a question, an answer, a goodbye, and the server closes", "[health][checker]") {
