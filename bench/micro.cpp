@@ -123,7 +123,7 @@ struct Crowd {
         }
         candidates.prepare(all.size());
         candidates.clear();
-        for (Backend* const backend : all) candidates.add(*backend);
+        for (const Backend* const backend : all) candidates.add(*backend);
     }
 
     std::vector<std::unique_ptr<Backend>> backends;
@@ -145,9 +145,9 @@ void pick(benchmark::State& state, Balance policy) {
     std::vector<Backend::Lease> sessions(crowd.all.size());
     std::size_t turn = 0;
     for (auto _ : state) {
-        Backend* const picked =
+        const Backend* const picked =
             balancer->pick(crowd.candidates, clients[turn % clients.size()], TimePoint{});
-        sessions[turn % sessions.size()] = Backend::Lease{*picked};
+        sessions[turn % sessions.size()] = Backend::Lease{*crowd.all[picked->index()]};
         ++turn;
     }
 }

@@ -14,7 +14,7 @@
 
 namespace eplb {
 
-/// The backends that a client can be given now. Filling it anew does not allocate.
+/// The backends that a client can be given now, to be looked at. Filling it anew does not allocate.
 class Candidates {
 public:
     /// Every index() of what will be added is below `index_end`. The place to allocate.
@@ -30,13 +30,13 @@ public:
         backends_.clear();
     }
     /// Once, and in the order of the configuration. O(1).
-    void add(Backend& backend) noexcept {
+    void add(const Backend& backend) noexcept {
         marks_[backend.index()] = round_;
         backends_.push_back(&backend);
     }
 
     /// In the order of the configuration.
-    [[nodiscard]] std::span<Backend* const> all() const noexcept { return backends_; }
+    [[nodiscard]] std::span<const Backend* const> all() const noexcept { return backends_; }
     /// What a Balancer is given is not.
     [[nodiscard]] bool empty() const noexcept { return backends_.empty(); }
     /// Of all().
@@ -47,33 +47,35 @@ public:
     }
 
 private:
-    std::vector<Backend*> backends_;
+    std::vector<const Backend*> backends_;
     std::vector<std::uint64_t> marks_;  // by index(): the round in which it was added last
     std::uint64_t round_ = 0;
 };
 
 /// Decides which backend a client gets. Pure: no I/O and no clock of its own, so that a sequence of
-/// picks can be tested as a table. Policies derive from it. Each worker has a balancer of its own
-/// for every service, and one more for the backups: it belongs to one thread, but what it reads of
-/// a backend may change between two reads.
+/// picks can be tested as a table; it looks at backends, and changes nothing of them. Policies derive
+/// from it. Each worker has a balancer of its own for every service, and one more for the backups: it
+/// belongs to one thread, but what it reads of a backend may change between two reads.
 class EPLB_API Balancer {
 public:
     virtual ~Balancer() = default;
 
     /// Called before the first pick, and whenever the set of backends, or a weight, changed:
-    /// candidates will be some of `backends`, which all have a weight above 0. The place to
-    /// allocate, and to build tables. May throw, for lack of memory, say: then nobody is picked until
-    /// it has been called again, a moment later, and has returned.
-    virtual void prepare(std::span<Backend* const> backends) { static_cast<void>(backends); }
+    /// candidates will be some of `backends`, which all have a weight above 0. Those of before may be
+    /// gone by then, and in the destructor all may. The place to allocate, and to build tables. May
+    /// throw, for lack of memory, say: then nobody is picked until it has been called again, a moment
+    /// later, and has returned.
+    virtual void prepare(std::span<const Backend* const> backends) { static_cast<void>(backends); }
 
     /// One of `candidates`, which are not empty. They may take a session: those that are full, or
     /// were tried for this client, are not among them, nor those that are down, unless nobody works
     /// (WhenAllDown::try_all). Never allocates.
     ///
     /// nullptr: nobody. The client is reset, with EndReason::no_backend or as the one that was tried
-    /// last failed; backups are not asked then. Who is not one of `candidates` counts as nobody, too.
-    [[nodiscard]] virtual Backend* pick(const Candidates& candidates, const Address& client,
-                                        TimePoint now) noexcept = 0;
+    /// last failed; backups are not asked then. Who is not one of `candidates` counts as nobody, too,
+    /// even one that is gone: it is looked for among them, in O(candidates).
+    [[nodiscard]] virtual const Backend* pick(const Candidates& candidates, const Address& client,
+                                              TimePoint now) noexcept = 0;
 };
 
 /// Each in turn, in proportion to the weights, and smoothly: 5:1:1 gives a a b a c a a, not a a a a
@@ -83,11 +85,11 @@ public:
 /// pick on. Who is new begins in the middle. O(candidates) per pick.
 class EPLB_API RoundRobin final : public Balancer {
 public:
-    void prepare(std::span<Backend* const> backends) override;
-    [[nodiscard]] Backend* pick(const Candidates& candidates, const Address& client,
-                                TimePoint now) noexcept override;
+    void prepare(std::span<const Backend* const> backends) override;
+    [[nodiscard]] const Backend* pick(const Candidates& candidates, const Address& client,
+                                      TimePoint now) noexcept override;
     /// For a policy that finds several equally good: whose turn it is among them.
-    [[nodiscard]] Backend* next(std::span<Backend* const> among) noexcept;
+    [[nodiscard]] const Backend* next(std::span<const Backend* const> among) noexcept;
 
 private:
     struct Account {

@@ -35,10 +35,10 @@ std::uint64_t key_of(const Address& client) noexcept {
     return XXH3_64bits(nullptr, 0);
 }
 
-std::vector<Identity> identities_of(std::span<Backend* const> backends) {
+std::vector<Identity> identities_of(std::span<const Backend* const> backends) {
     std::vector<NamedBackend> named;
     named.reserve(backends.size());
-    for (Backend* const backend : backends)
+    for (const Backend* const backend : backends)
         named.push_back({backend->name(), backend->address(), backend->weight(), backend});
     return identities_of(named);
 }

@@ -27,7 +27,7 @@ namespace eplb {
 struct Identity {
     std::uint64_t id;
     std::uint32_t weight;  ///< weight(): slow start or not, tables stay
-    Backend* backend;
+    const Backend* backend;
 };
 
 /// What an Identity is made of.
@@ -35,14 +35,14 @@ struct NamedBackend {
     std::string_view name;
     const Address& address;
     std::uint32_t weight;
-    Backend* backend;
+    const Backend* backend;
 };
 
 /// By id. No two have the same, even if they are called the same and are at the same place. Those
 /// that have lost their weights meanwhile have one of 1: a table needs somebody.
 [[nodiscard]] std::vector<Identity> identities_of(std::span<const NamedBackend> backends);
 /// The same, as they are called and weigh now.
-[[nodiscard]] std::vector<Identity> identities_of(std::span<Backend* const> backends);
+[[nodiscard]] std::vector<Identity> identities_of(std::span<const Backend* const> backends);
 
 /// A table made of these would be the same.
 [[nodiscard]] bool are_alike(const std::vector<Identity>& a,

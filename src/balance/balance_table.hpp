@@ -31,7 +31,7 @@ class TableBalancer : public Balancer {
 public:
     /// Instead of prepare(); `table` was made of `backends`, for this policy.
     virtual void use(std::shared_ptr<const BalanceTable> table,
-                     std::span<Backend* const> backends) = 0;
+                     std::span<const Backend* const> backends) = 0;
 };
 
 /// Whether make_balancer() makes a TableBalancer of it.

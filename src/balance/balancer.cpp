@@ -15,8 +15,8 @@ namespace {
 
 class First final : public Balancer {
 public:
-    [[nodiscard]] Backend* pick(const Candidates& candidates, const Address&,
-                                TimePoint) noexcept override {
+    [[nodiscard]] const Backend* pick(const Candidates& candidates, const Address&,
+                                      TimePoint) noexcept override {
         return candidates.empty() ? nullptr : candidates.all().front();
     }
 };
@@ -25,7 +25,7 @@ public:
 
 // Those who stay keep what they have saved up, as far as they differ: what those who left had saved,
 // somebody owes them, and a newcomer, who has nothing, would have to make up for that.
-void RoundRobin::prepare(std::span<Backend* const> backends) {
+void RoundRobin::prepare(std::span<const Backend* const> backends) {
     std::size_t end = 0;
     for (const Backend* const backend : backends) end = std::max(end, backend->index() + 1);
     std::vector<Account> accounts(end);
@@ -53,19 +53,19 @@ void RoundRobin::prepare(std::span<Backend* const> backends) {
     accounts_ = std::move(accounts);
 }
 
-Backend* RoundRobin::pick(const Candidates& candidates, const Address&, TimePoint) noexcept {
+const Backend* RoundRobin::pick(const Candidates& candidates, const Address&, TimePoint) noexcept {
     return next(candidates.all());
 }
 
-Backend* RoundRobin::next(std::span<Backend* const> among) noexcept {
+const Backend* RoundRobin::next(std::span<const Backend* const> among) noexcept {
     double total = 0;
     for (const Backend* const candidate : among)
         total += static_cast<double>(candidate->effective_weight());
     if (total == 0) total = 1;  // all weights are gone
-    Backend* best = nullptr;
+    const Backend* best = nullptr;
     double highest = 0;
     double gained = 0;  // other threads change weights
-    for (Backend* const candidate : among) {
+    for (const Backend* const candidate : among) {
         Account& account = accounts_[candidate->index()];
         if (account.total != total) {
             account.credit *= total / account.total;

@@ -20,16 +20,18 @@ std::uint32_t position_of(std::uint64_t hash) { return static_cast<std::uint32_t
 
 }  // namespace
 
-void HashRing::prepare(std::span<Backend* const> backends) {
+void HashRing::prepare(std::span<const Backend* const> backends) {
     use(std::make_shared<const HashRingTable>(identities_of(backends), table_.get()), backends);
 }
 
-void HashRing::use(std::shared_ptr<const BalanceTable> table, std::span<Backend* const> backends) {
+void HashRing::use(std::shared_ptr<const BalanceTable> table,
+                   std::span<const Backend* const> backends) {
     turns_.prepare(backends);
     table_ = std::static_pointer_cast<const HashRingTable>(std::move(table));
 }
 
-Backend* HashRing::pick(const Candidates& candidates, const Address& client, TimePoint) noexcept {
+const Backend* HashRing::pick(const Candidates& candidates, const Address& client,
+                              TimePoint) noexcept {
     if (table_ == nullptr || candidates.empty()) return nullptr;
     if (!has_key(client)) return turns_.next(candidates.all());
     return table_->pick(candidates, client);
@@ -79,7 +81,8 @@ void HashRingTable::build() {
 // Somebody has room: if all had their bound, ceil(5/4 of the share of one more than there are),
 // there would be more sessions than there are. Unless other threads change the numbers meanwhile,
 // so the way ends after one turn of the ring.
-Backend* HashRingTable::pick(const Candidates& candidates, const Address& client) const noexcept {
+const Backend* HashRingTable::pick(const Candidates& candidates,
+                                   const Address& client) const noexcept {
     if (candidates.size() <= 1) return candidates.empty() ? nullptr : candidates.all().front();
 
     __extension__ using Wide = unsigned __int128;
@@ -98,10 +101,10 @@ Backend* HashRingTable::pick(const Candidates& candidates, const Address& client
     const auto start =
         std::ranges::lower_bound(points_, position_of(key_of(client)), {}, &Point::position);
     auto at = static_cast<std::size_t>(start - points_.begin());
-    Backend* nearest = nullptr;
+    const Backend* nearest = nullptr;
     for (std::size_t steps = 0; steps < points_.size(); ++steps, ++at) {
         if (at == points_.size()) at = 0;
-        Backend* const owner = owners()[points_[at].owner].backend;
+        const Backend* const owner = owners()[points_[at].owner].backend;
         if (!candidates.contains(*owner)) continue;
         if (has_room(*owner)) return owner;
         if (nearest == nullptr) nearest = owner;

@@ -16,7 +16,8 @@ public:
     /// `before`: points of owners that are alike are taken over; or nullptr.
     HashRingTable(std::vector<Identity> owners, const HashRingTable* before);
 
-    [[nodiscard]] Backend* pick(const Candidates& candidates, const Address& client) const noexcept;
+    [[nodiscard]] const Backend* pick(const Candidates& candidates,
+                                      const Address& client) const noexcept;
 
 private:
     struct Point {
@@ -39,14 +40,14 @@ public:
     /// Of all of them; but nobody has less than one.
     static constexpr std::uint64_t most_points = 131'072;
 
-    void prepare(std::span<Backend* const> backends) override;
+    void prepare(std::span<const Backend* const> backends) override;
     void use(std::shared_ptr<const BalanceTable> table,
-             std::span<Backend* const> backends) override;
+             std::span<const Backend* const> backends) override;
 
     /// Who has sessions is counted over the candidates: what the others had is to be taken over.
     /// Clients without an address get each in turn.
-    [[nodiscard]] Backend* pick(const Candidates& candidates, const Address& client,
-                                TimePoint now) noexcept override;
+    [[nodiscard]] const Backend* pick(const Candidates& candidates, const Address& client,
+                                      TimePoint now) noexcept override;
 
 private:
     std::shared_ptr<const HashRingTable> table_;

@@ -4,14 +4,18 @@
 
 namespace eplb {
 
-void LeastConnections::prepare(std::span<Backend* const> backends) { ties_.prepare(backends); }
+void LeastConnections::prepare(std::span<const Backend* const> backends) {
+    ties_.prepare(backends);
+}
 
 // Where sessions are short, most backends have none most of the time: without turns among those
 // who tie, the first would get nearly everything, and without weights among them, weights would
 // count for nothing.
-Backend* LeastConnections::pick(const Candidates& candidates, const Address&, TimePoint) noexcept {
+const Backend* LeastConnections::pick(const Candidates& candidates, const Address&,
+                                      TimePoint) noexcept {
     ties_.clear();
-    for (Backend* const candidate : candidates.all()) ties_.offer(candidate, Load::of(*candidate));
+    for (const Backend* const candidate : candidates.all())
+        ties_.offer(candidate, Load::of(*candidate));
     return ties_.next();
 }
 

@@ -9,9 +9,9 @@ namespace eplb {
 /// Balance::leastconn.
 class LeastConnections final : public Balancer {
 public:
-    void prepare(std::span<Backend* const> backends) override;
-    [[nodiscard]] Backend* pick(const Candidates& candidates, const Address& client,
-                                TimePoint now) noexcept override;
+    void prepare(std::span<const Backend* const> backends) override;
+    [[nodiscard]] const Backend* pick(const Candidates& candidates, const Address& client,
+                                      TimePoint now) noexcept override;
 
 private:
     Ties<Load> ties_;

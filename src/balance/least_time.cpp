@@ -6,13 +6,14 @@
 
 namespace eplb {
 
-void LeastTime::prepare(std::span<Backend* const> backends) {
+void LeastTime::prepare(std::span<const Backend* const> backends) {
     ties_.prepare(backends);
     latencies_.clear();
     latencies_.reserve(backends.size());
 }
 
-Backend* LeastTime::pick(const Candidates& candidates, const Address&, TimePoint now) noexcept {
+const Backend* LeastTime::pick(const Candidates& candidates, const Address&,
+                               TimePoint now) noexcept {
     latencies_.clear();
     double highest = 1;  // nobody is known: then sessions and weights alone decide
     for (const Backend* const candidate : candidates.all()) {
@@ -21,7 +22,7 @@ Backend* LeastTime::pick(const Candidates& candidates, const Address&, TimePoint
     }
     ties_.clear();
     for (std::size_t i = 0; i < latencies_.size(); ++i) {
-        Backend* const candidate = candidates.all()[i];
+        const Backend* const candidate = candidates.all()[i];
         const Load load = Load::of(*candidate);
         ties_.offer(candidate, waiting_time(presumed_latency(latencies_[i], load, highest), load));
     }

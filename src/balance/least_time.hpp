@@ -10,9 +10,9 @@ namespace eplb {
 /// Balance::least_time.
 class LeastTime final : public Balancer {
 public:
-    void prepare(std::span<Backend* const> backends) override;
-    [[nodiscard]] Backend* pick(const Candidates& candidates, const Address& client,
-                                TimePoint now) noexcept override;
+    void prepare(std::span<const Backend* const> backends) override;
+    [[nodiscard]] const Backend* pick(const Candidates& candidates, const Address& client,
+                                      TimePoint now) noexcept override;
 
 private:
     std::vector<double> latencies_;  // of the candidates, in their order

@@ -18,16 +18,18 @@ constexpr std::uint64_t seed_of_step = 2;
 
 }  // namespace
 
-void Maglev::prepare(std::span<Backend* const> backends) {
+void Maglev::prepare(std::span<const Backend* const> backends) {
     use(std::make_shared<const MaglevTable>(identities_of(backends), table_.get()), backends);
 }
 
-void Maglev::use(std::shared_ptr<const BalanceTable> table, std::span<Backend* const> backends) {
+void Maglev::use(std::shared_ptr<const BalanceTable> table,
+                 std::span<const Backend* const> backends) {
     turns_.prepare(backends);
     table_ = std::static_pointer_cast<const MaglevTable>(std::move(table));
 }
 
-Backend* Maglev::pick(const Candidates& candidates, const Address& client, TimePoint) noexcept {
+const Backend* Maglev::pick(const Candidates& candidates, const Address& client,
+                            TimePoint) noexcept {
     if (table_ == nullptr || candidates.empty()) return nullptr;
     if (!has_key(client)) return turns_.next(candidates.all());
     return table_->pick(candidates, client);
@@ -91,12 +93,13 @@ void MaglevTable::build() {
     }
 }
 
-Backend* MaglevTable::pick(const Candidates& candidates, const Address& client) const noexcept {
+const Backend* MaglevTable::pick(const Candidates& candidates,
+                                 const Address& client) const noexcept {
     if (candidates.empty() || slots_.empty()) return nullptr;
     const std::uint64_t key = key_of(client);
     std::uint64_t hash = key;
     for (std::uint64_t i = 1; i <= tries; ++i) {
-        Backend* const owner = owners()[slots_[hash % table_size]].backend;
+        const Backend* const owner = owners()[slots_[hash % table_size]].backend;
         if (candidates.contains(*owner)) return owner;
         hash = hash_of(key, i);
     }
@@ -106,11 +109,11 @@ Backend* MaglevTable::pick(const Candidates& candidates, const Address& client) 
 // Weighted rendezvous: each gives the client a number, and the best one wins; so who is missing
 // changes nothing between the others. A number u between 0 and 1 is worth -weight / ln(u) (Schindelhauer
 // and Schomaker, "Weighted Distributed Hash Tables", SPAA 2005).
-Backend* MaglevTable::pick_by_score(const Candidates& candidates,
-                                    std::uint64_t key) const noexcept {
-    Backend* best = nullptr;
+const Backend* MaglevTable::pick_by_score(const Candidates& candidates,
+                                          std::uint64_t key) const noexcept {
+    const Backend* best = nullptr;
     double highest = 0;
-    for (Backend* const candidate : candidates.all()) {
+    for (const Backend* const candidate : candidates.all()) {
         const std::uint64_t hash = hash_of(key, ids_[candidate->index()]);
         const double u = (static_cast<double>(hash >> 11) + 0.5) * 0x1p-53;
         const double score = static_cast<double>(std::max(candidate->weight(), 1U)) / -std::log(u);

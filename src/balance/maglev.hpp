@@ -16,12 +16,13 @@ public:
     /// `before`: slots of owners that are alike are taken over; or nullptr.
     MaglevTable(std::vector<Identity> owners, const MaglevTable* before);
 
-    [[nodiscard]] Backend* pick(const Candidates& candidates, const Address& client) const noexcept;
+    [[nodiscard]] const Backend* pick(const Candidates& candidates,
+                                      const Address& client) const noexcept;
 
 private:
     void build();
-    [[nodiscard]] Backend* pick_by_score(const Candidates& candidates,
-                                         std::uint64_t key) const noexcept;
+    [[nodiscard]] const Backend* pick_by_score(const Candidates& candidates,
+                                               std::uint64_t key) const noexcept;
 
     std::vector<std::uint64_t> ids_;    // by index()
     std::vector<std::uint16_t> slots_;  // a place in owners()
@@ -38,15 +39,15 @@ public:
     /// 65,535 backends get no slot.
     static constexpr std::uint32_t table_size = 65'537;
 
-    void prepare(std::span<Backend* const> backends) override;
+    void prepare(std::span<const Backend* const> backends) override;
     void use(std::shared_ptr<const BalanceTable> table,
-             std::span<Backend* const> backends) override;
+             std::span<const Backend* const> backends) override;
 
     /// The owner of the client's slot. If that is no candidate, the owner of another slot that is
     /// the client's too, and so on: only the clients of who is missing go elsewhere, each to where
     /// its own hash says, and they come back with it. Clients without an address get each in turn.
-    [[nodiscard]] Backend* pick(const Candidates& candidates, const Address& client,
-                                TimePoint now) noexcept override;
+    [[nodiscard]] const Backend* pick(const Candidates& candidates, const Address& client,
+                                      TimePoint now) noexcept override;
 
 private:
     std::shared_ptr<const MaglevTable> table_;

@@ -14,13 +14,13 @@ template <class Cost>
 class Ties {
 public:
     /// As Balancer::prepare(). None of the others allocates after it.
-    void prepare(std::span<Backend* const> backends) {
+    void prepare(std::span<const Backend* const> backends) {
         turns_.prepare(backends);
         least_.clear();
         least_.reserve(backends.size());
     }
     void clear() noexcept { least_.clear(); }
-    void offer(Backend* backend, Cost cost) noexcept {
+    void offer(const Backend* backend, Cost cost) noexcept {
         if (!least_.empty() && cost > lowest_) return;
         if (least_.empty() || cost < lowest_) {
             lowest_ = cost;
@@ -28,11 +28,11 @@ public:
         }
         least_.push_back(backend);
     }
-    [[nodiscard]] Backend* next() noexcept { return turns_.next(least_); }
+    [[nodiscard]] const Backend* next() noexcept { return turns_.next(least_); }
 
 private:
     RoundRobin turns_;
-    std::vector<Backend*> least_;
+    std::vector<const Backend*> least_;
     Cost lowest_{};
 };
 

@@ -6,15 +6,16 @@
 
 namespace eplb {
 
-void TwoChoices::prepare(std::span<Backend* const> backends) {
+void TwoChoices::prepare(std::span<const Backend* const> backends) {
     ends_.clear();
     ends_.reserve(backends.size());
 }
 
 // A lottery: each has as many tickets as its weight, in the order of the candidates. For the second
 // draw, the tickets of the first winner are taken out of the row.
-Backend* TwoChoices::pick(const Candidates& candidates, const Address&, TimePoint now) noexcept {
-    const std::span<Backend* const> all = candidates.all();
+const Backend* TwoChoices::pick(const Candidates& candidates, const Address&,
+                                TimePoint now) noexcept {
+    const std::span<const Backend* const> all = candidates.all();
     if (all.size() <= 1) return all.empty() ? nullptr : all.front();
 
     ends_.clear();

@@ -12,9 +12,9 @@ class TwoChoices : public Balancer {
 public:
     explicit TwoChoices(std::uint64_t seed) noexcept : state_{seed} {}
 
-    void prepare(std::span<Backend* const> backends) override;
-    [[nodiscard]] Backend* pick(const Candidates& candidates, const Address& client,
-                                TimePoint now) noexcept override;
+    void prepare(std::span<const Backend* const> backends) override;
+    [[nodiscard]] const Backend* pick(const Candidates& candidates, const Address& client,
+                                      TimePoint now) noexcept override;
 
 private:
     /// Of two that are equally good, the one that was drawn first is to be picked: it was drawn in

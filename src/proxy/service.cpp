@@ -109,12 +109,16 @@ void Service::make_balancers() {
 // At every change, because a weight may be another one.
 void Service::take_backends() {
     candidates_.prepare(spec_->index_end);
+    by_index_.assign(spec_->index_end, nullptr);
     rebalancer_ = {};  // goes by index, and an index may be somebody else's by now
-    const auto take = [](Tier& tier, const std::vector<std::shared_ptr<Backend>>& backends,
-                         const std::shared_ptr<const BalanceTable>& table) {
+    const auto take = [this](Tier& tier, const std::vector<std::shared_ptr<Backend>>& backends,
+                             const std::shared_ptr<const BalanceTable>& table) {
         tier.backends.clear();
         tier.backends.reserve(backends.size());
-        for (const auto& backend : backends) tier.backends.push_back(backend.get());
+        for (const auto& backend : backends) {
+            tier.backends.push_back(backend.get());
+            by_index_[backend->index()] = backend.get();
+        }
         if (table != nullptr) {
             static_cast<TableBalancer&>(*tier.balancer).use(table, tier.backends);
         } else {
@@ -139,6 +143,7 @@ void Service::remove() noexcept {
 void Service::have_no_backends() noexcept {
     primaries_.backends.clear();
     backups_.backends.clear();
+    by_index_.clear();
 }
 
 Service::Choice Service::pick(const Address& client, const FailedAttempts* failed,
@@ -181,18 +186,21 @@ std::optional<Service::Choice> Service::pick_from(Tier& tier, Predicate may_be_u
         }
     }
     if (!candidates_.empty()) {
-        Backend* const chosen = tier.balancer->pick(candidates_, client, now);
-        return Choice{may_choose(chosen) ? chosen : nullptr, false};
+        return Choice{own_one(tier.balancer->pick(candidates_, client, now)), false};
     }
     if (some_are_full) return Choice{nullptr, true};
     return std::nullopt;
 }
 
-// A policy of the program around us may name one that is full, again and again, or none of ours,
-// whose index says nothing. Our own do not, and are not checked.
-bool Service::may_choose(const Backend* chosen) const noexcept {
-    return !spec_->custom_balancers ||
-           std::ranges::find(candidates_.all(), chosen) != candidates_.all().end();
+// Policies only look at backends; whoever dials also counts. A policy of the program around us may
+// name one that is full, again and again, or none of ours, which may be gone: it is not looked at
+// before it is known to be a candidate. Our own do not, and are not checked.
+Backend* Service::own_one(const Backend* chosen) const noexcept {
+    if (chosen == nullptr) return nullptr;
+    if (spec_->custom_balancers &&
+        std::ranges::find(candidates_.all(), chosen) == candidates_.all().end())
+        return nullptr;
+    return by_index_[chosen->index()];
 }
 
 // --- looking at sessions

@@ -111,7 +111,9 @@ private:
     [[nodiscard]] bool rebalances() const noexcept;
     void take_backends();
     void have_no_backends() noexcept;
-    [[nodiscard]] bool may_choose(const Backend* chosen) const noexcept;
+    /// The same backend, to be counted on; nullptr: it is not one of the candidates. O(1); of what
+    /// a custom policy chose, O(candidates).
+    [[nodiscard]] Backend* own_one(const Backend* chosen) const noexcept;
     template <class Predicate>
     [[nodiscard]] std::optional<Choice> pick_from(Tier& tier, Predicate may_be_used,
                                                   const Address& client,
@@ -125,7 +127,8 @@ private:
     RelayTimeouts timeouts_;
     Tier primaries_;
     Tier backups_;
-    Candidates candidates_;  // of a pick()
+    Candidates candidates_;           // of a pick()
+    std::vector<Backend*> by_index_;  // of both tiers
     Rebalancer rebalancer_;
     Inspection inspection_;
     TimePoint next_look_at_peers_;

@@ -38,13 +38,13 @@ public:
 
     const Candidates& those(const std::vector<Backend*>& backends) {
         candidates.clear();
-        for (Backend* const backend : backends) candidates.add(*backend);
+        for (const Backend* const backend : backends) candidates.add(*backend);
         return candidates;
     }
     const Candidates& everybody() { return those(all); }
     const Candidates& all_but(const Backend& missing) {
         candidates.clear();
-        for (Backend* const backend : all)
+        for (const Backend* const backend : all)
             if (backend != &missing) candidates.add(*backend);
         return candidates;
     }
@@ -62,17 +62,19 @@ public:
     [[nodiscard]] std::string sessions(Balancer& balancer, int count, TimePoint now = {}) {
         std::string out;
         for (int i = 0; i < count; ++i) {
-            Backend* const picked = balancer.pick(candidates, {}, now);
+            const Backend* const picked = balancer.pick(candidates, {}, now);
             if (picked != nullptr) hold(*picked);
             out += picked == nullptr ? "-" : picked->name();
         }
         return out;
     }
 
-    void hold(Backend& backend, std::size_t count = 1) {
-        for (std::size_t i = 0; i < count; ++i) leases_[&backend].emplace_back(backend);
+    /// One of ours, as a policy knows it.
+    void hold(const Backend& backend, std::size_t count = 1) {
+        Backend& own = *owned_.at(backend.index());
+        for (std::size_t i = 0; i < count; ++i) leases_[&own].emplace_back(own);
     }
-    void release(Backend& backend, std::size_t count = 1) {
+    void release(const Backend& backend, std::size_t count = 1) {
         for (std::size_t i = 0; i < count; ++i) leases_[&backend].pop_back();
     }
     void release_all() { leases_.clear(); }
@@ -82,7 +84,7 @@ public:
 
 private:
     std::vector<std::unique_ptr<Backend>> owned_;
-    std::map<Backend*, std::list<Backend::Lease>> leases_;
+    std::map<const Backend*, std::list<Backend::Lease>> leases_;
 };
 
 /// Client number `i` of many: 10.x.y.z, from a port that is different each time.

@@ -64,11 +64,12 @@ TEST_CASE("balancer: no policy allocates for a pick", "[proxy][balancer]") {
                 for (std::size_t i = 0; i < left; ++i) backends.candidates.add(backends[i]);
                 for (std::uint32_t i = 0; i < 100; ++i) {
                     const eplb::TimePoint now{std::chrono::seconds{i}};
-                    Backend* const picked =
+                    const Backend* const picked =
                         balancer->pick(backends.candidates, eplb::test::client(i), now);
                     found = found && picked != nullptr;
                     if (picked != nullptr)
-                        picked->latency().observe(std::chrono::milliseconds{i % 7}, now);
+                        backends[picked->index()].latency().observe(
+                            std::chrono::milliseconds{i % 7}, now);
                 }
             }
             const std::size_t after = allocations;

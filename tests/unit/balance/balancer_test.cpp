@@ -5,11 +5,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <concepts>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <random>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 using eplb::Address;
@@ -36,9 +38,9 @@ public:
         candidates.prepare(all.size());
     }
 
-    Backend* pick(const std::vector<Backend*>& from) {
+    const Backend* pick(const std::vector<Backend*>& from) {
         candidates.clear();
-        for (Backend* const backend : from) candidates.add(*backend);
+        for (const Backend* const backend : from) candidates.add(*backend);
         return balancer.pick(candidates, client, {});
     }
     std::string picks(int count) { return picks(count, all); }
@@ -69,6 +71,15 @@ private:
 constexpr Balance policies[] = {Balance::round_robin, Balance::leastconn,   Balance::random,
                                 Balance::first,       Balance::source_hash, Balance::consistent,
                                 Balance::least_time,  Balance::peak_ewma};
+
+// Whether a session may be counted on it, or another one made to get or to lose clients.
+template <class Shown>
+concept Steerable = requires(Shown& backend) { backend.set_down(true); } ||
+                    requires(Shown& backend) { backend.set_wanted(Backend::Wanted::drain); } ||
+                    requires(Shown& backend) { backend.set_weight(1); } ||
+                    requires(Shown& backend) { backend.count_failure(); } ||
+                    requires(Shown& backend) { backend.latency().observe({}, {}); } ||
+                    std::constructible_from<Backend::Lease, Shown&>;
 
 }  // namespace
 
@@ -341,8 +352,8 @@ TEST_CASE("round robin: who asks makes no difference", "[proxy][balancer]") {
 TEST_CASE("balancer: a policy of one's own needs nothing but pick()", "[proxy][balancer]") {
     class First final : public eplb::Balancer {
     public:
-        [[nodiscard]] Backend* pick(const eplb::Candidates& candidates, const Address&,
-                                    eplb::TimePoint) noexcept override {
+        [[nodiscard]] const Backend* pick(const eplb::Candidates& candidates, const Address&,
+                                          eplb::TimePoint) noexcept override {
             return candidates.empty() ? nullptr : candidates.all().front();
         }
     };
@@ -353,6 +364,12 @@ TEST_CASE("balancer: a policy of one's own needs nothing but pick()", "[proxy][b
     CHECK(first.pick(backends.candidates, backends.client, {}) == nullptr);
     backends.candidates.add(*backends.all[1]);
     CHECK(first.pick(backends.candidates, backends.client, {}) == backends.all[1]);
+}
+
+TEST_CASE("balancer: what a policy looks at, it cannot change", "[proxy][balancer]") {
+    STATIC_REQUIRE(Steerable<Backend>);
+    const eplb::Candidates candidates;
+    STATIC_REQUIRE_FALSE(Steerable<std::remove_reference_t<decltype(*candidates.all().front())>>);
 }
 
 TEST_CASE("candidates: those that were added since they were cleared", "[proxy][balancer]") {
@@ -481,7 +498,7 @@ TEST_CASE("balancer: whatever weights, sessions and candidates there are, the pi
                 for (Backend* const backend : backends.all)
                     if (random() % 3 != 0) some.push_back(backend);
                 const eplb::TimePoint now{std::chrono::milliseconds{random() % 100'000}};
-                Backend* const picked = balancer->pick(
+                const Backend* const picked = balancer->pick(
                     backends.those(some), client(static_cast<std::uint32_t>(random())), now);
                 if (some.empty()) {
                     REQUIRE(picked == nullptr);

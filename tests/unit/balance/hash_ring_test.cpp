@@ -134,7 +134,7 @@ TEST_CASE("hash ring: nobody gets beyond 125 % of their share, however clients a
             // Three clients are half of all: without the bound their backends would have that half.
             const std::uint32_t who =
                 static_cast<std::uint32_t>(random() % 2 == 0 ? random() % 3 : random());
-            Backend* const picked = balancer.pick(backends.candidates, client(who), {});
+            const Backend* const picked = balancer.pick(backends.candidates, client(who), {});
             REQUIRE(static_cast<double>(picked->active()) + 1 <=
                     bound(backends.candidates, *picked));
             backends.hold(*picked);
@@ -151,14 +151,14 @@ TEST_CASE("hash ring: a client keeps its backend while there is room", "[proxy][
     backends.everybody();
     HashRing balancer;
     balancer.prepare(backends.all);
-    Backend* const own = balancer.pick(backends.candidates, client(1), {});
+    const Backend* const own = balancer.pick(backends.candidates, client(1), {});
     for (Backend* const backend : backends.all) backends.hold(*backend, 8);
     backends.hold(*own, 2);  // 10; with the new one there are 35, of which 5/4 of a quarter is 10.9
     CHECK(balancer.pick(backends.candidates, client(1), {}) == own);
     backends.hold(*own, 1);  // 11; 5/4 of a quarter of 36 is 11.25
     CHECK(balancer.pick(backends.candidates, client(1), {}) == own);
     backends.hold(*own, 1);  // 12; 11.6
-    Backend* const other = balancer.pick(backends.candidates, client(1), {});
+    const Backend* const other = balancer.pick(backends.candidates, client(1), {});
     CHECK(other != own);
     backends.release(*own, 1);
     CHECK(balancer.pick(backends.candidates, client(1), {}) == own);
@@ -187,7 +187,8 @@ TEST_CASE("hash ring: the lightest beside the heaviest have a point each", "[pro
     for (const Backend* const backend : picks(balancer, backends.everybody())) ++seen[backend];
     CHECK(seen.size() >= 198);
     CHECK(seen[backends.all[0]] < 10);
-    Backend* const picked = balancer.pick(backends.those({&backends[0], &backends[1]}), {}, {});
+    const Backend* const picked =
+        balancer.pick(backends.those({&backends[0], &backends[1]}), {}, {});
     CHECK((picked == &backends[0] || picked == &backends[1]));
 }
 

@@ -75,7 +75,7 @@ TEST_CASE("maglev: a client has one backend, whatever its port, and however its 
     };
     for (int i = 0; i < 100; ++i) {
         const std::string host = "192.0.2." + std::to_string(i);
-        Backend* const expected = pick(host + ":1");
+        const Backend* const expected = pick(host + ":1");
         CHECK(pick(host + ":65535") == expected);
         CHECK(pick("[::ffff:" + host + "]:80") == expected);
     }

@@ -385,8 +385,8 @@ TEST_CASE("proxy: a balancer of one's own is asked for clients alone", "[proxy][
     class Counting final : public Balancer {
     public:
         explicit Counting(std::atomic<int>& picks) : picks_{picks} {}
-        Backend* pick(const eplb::Candidates& candidates, const eplb::Address&,
-                      eplb::TimePoint) noexcept override {
+        const Backend* pick(const eplb::Candidates& candidates, const eplb::Address&,
+                            eplb::TimePoint) noexcept override {
             ++picks_;
             return candidates.all().front();
         }
@@ -411,21 +411,22 @@ TEST_CASE("proxy: a balancer that names somebody who is no candidate has named n
     // again and again would not come to an end.
     class Stubborn final : public Balancer {
     public:
-        Stubborn(Backend*& wish, int& picks) : wish_{wish}, picks_{picks} {}
-        void prepare(std::span<Backend* const> backends) override {
+        Stubborn(const Backend*& wish, int& picks) : wish_{wish}, picks_{picks} {}
+        void prepare(std::span<const Backend* const> backends) override {
             if (!backends.empty()) wish_ = backends.front();
         }
-        Backend* pick(const eplb::Candidates& candidates, const eplb::Address&,
-                      eplb::TimePoint) noexcept override {
+        const Backend* pick(const eplb::Candidates& candidates, const eplb::Address&,
+                            eplb::TimePoint) noexcept override {
             return ++picks_ < 1000 ? wish_ : candidates.all().front();
         }
 
     private:
-        Backend*& wish_;
+        const Backend*& wish_;
         int& picks_;
     };
-    const auto stranger = std::make_shared<Backend>(77, "stranger", any_port, 1);
-    Backend* wish = nullptr;
+    const Backend stranger{77, "stranger", any_port, 1};
+    const Backend namesake{0, "namesake", any_port, 1};
+    const Backend* wish = nullptr;
     int picks = 0;
     int served = 0;
     Fixture f;
@@ -453,7 +454,19 @@ TEST_CASE("proxy: a balancer that names somebody who is no candidate has named n
     }
     SECTION("one of another service") {
         f.start(config);
-        wish = stranger.get();
+        wish = &stranger;
+        f.connect();
+    }
+    SECTION("one of another service, which has the number of one of ours") {
+        f.start(config);
+        wish = &namesake;
+        f.connect();
+    }
+    SECTION("one that is gone") {
+        auto gone = std::make_unique<const Backend>(0, "gone", any_port, 1);
+        f.start(config);
+        wish = gone.get();
+        gone.reset();
         f.connect();
     }
     SECTION("none, in so many words") {

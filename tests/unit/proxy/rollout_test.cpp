@@ -45,11 +45,11 @@ const Address any_port = Address::parse("127.0.0.1:0");
 class Slow final : public eplb::Balancer {
 public:
     explicit Slow(std::shared_future<void> until) : until_{std::move(until)} {}
-    void prepare(std::span<Backend* const>) noexcept override {
+    void prepare(std::span<const Backend* const>) noexcept override {
         if (std::this_thread::get_id() != maker_) until_.wait();
     }
-    Backend* pick(const eplb::Candidates& candidates, const Address&,
-                  eplb::TimePoint) noexcept override {
+    const Backend* pick(const eplb::Candidates& candidates, const Address&,
+                        eplb::TimePoint) noexcept override {
         return candidates.all().front();
     }
 
