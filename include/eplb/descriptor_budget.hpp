@@ -2,6 +2,7 @@
 #pragma once
 
 #include "eplb/export.hpp"
+#include "eplb/waiting_turns.hpp"
 
 #include <atomic>
 #include <cstddef>
@@ -28,10 +29,11 @@ public:
     static constexpr std::size_t unlimited = std::numeric_limits<std::uint32_t>::max();
 
     /// `descriptors`: how many there are for sessions and pipes together. `on_room` is called, on
-    /// the thread that returned something, when there is room for a session again and somebody had
-    /// said want_room() since it was last called. It must not throw.
+    /// the thread that returned something, when there is room for a session again, with the number
+    /// of somebody who has said want_room(): one for each thing that comes back, in turn, as
+    /// WaitingTurns has it. It calls pass_on() once it has tried. `on_room` must not throw.
     explicit DescriptorBudget(std::size_t descriptors, std::size_t max_sessions = unlimited,
-                              std::function<void()> on_room = {})
+                              std::function<void(std::size_t who)> on_room = {})
         : descriptors_{descriptors}, max_sessions_{max_sessions}, on_room_{std::move(on_room)} {}
 
     /// False when there are as many sessions as may be, or no descriptors for one more.
@@ -49,8 +51,13 @@ public:
     void return_pipe() noexcept;
 
     /// Asks to be told of room. Ask again for a session after it: what was returned just before is
-    /// not told. Returns whether nobody else had asked yet.
-    bool want_room() noexcept { return !room_wanted_.exchange(true); }
+    /// not told. Returns whether nobody else has asked since somebody was told.
+    bool want_room(std::size_t who = 0) noexcept {
+        waiting_.ask(who);
+        return !asked_.exchange(true);
+    }
+    /// If there is room for a session, the next one who waits is told.
+    void pass_on() noexcept;
     /// What take_session() would say now; takes nothing.
     [[nodiscard]] bool has_room_for_session() const noexcept { return fits_session(use_.load()); }
     /// One more session lacks descriptors, not leave by `max_sessions`: closing pipes may help.
@@ -78,14 +85,13 @@ private:
     [[nodiscard]] bool fits_session(Use use) const noexcept {
         return use.sessions < max_sessions_ && left_by(use) >= per_session;
     }
-    void tell_if_wanted() noexcept;
-
     std::atomic<std::size_t> descriptors_;
     std::atomic<std::size_t> max_sessions_;
-    std::function<void()> on_room_;
+    std::function<void(std::size_t)> on_room_;
     // Written by all threads, while what is above is only read.
     alignas(64) std::atomic<Use> use_{Use{}};
-    std::atomic<bool> room_wanted_{false};
+    WaitingTurns waiting_;
+    std::atomic<bool> asked_{false};  // somebody has, and nobody was told since
 };
 
 }  // namespace eplb

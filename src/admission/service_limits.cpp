@@ -1,7 +1,5 @@
 #include "admission/service_limits.hpp"
 
-#include <bit>
-
 namespace eplb {
 
 void ServiceLimits::set_options(const Options& options) noexcept {
@@ -19,30 +17,16 @@ Admission ServiceLimits::try_enter(TimePoint now) noexcept {
     return Admission::too_fast;
 }
 
-// Whoever waits has set its bit and then looked for room; we have made room and then look at the
-// bits. In the one order of all these operations, one of the two sees the other.
+// Whoever waits has asked and then looked for room; we have made room and then look who has asked. In
+// the one order of all these operations, one of the two sees the other.
 void ServiceLimits::leave() noexcept {
-    const std::size_t left = sessions_.fetch_sub(1) - 1;
-    if (waiting_.load() == 0 || !has_room(left)) return;
-    const std::size_t worker = take_next_waiting();
-    if (worker != most_told_apart && on_room_) on_room_(worker);
+    sessions_.fetch_sub(1);
+    pass_on();
 }
 
-// If whoever is quickest got every place, some workers' clients would wait many times as long as
-// others'.
-std::size_t ServiceLimits::take_next_waiting() noexcept {
-    std::uint64_t waiting = waiting_.load();
-    while (waiting != 0) {
-        const std::size_t behind = (told_last_.load() + 1) % most_told_apart;
-        const auto steps = static_cast<std::size_t>(
-            std::countr_zero(std::rotr(waiting, static_cast<int>(behind))));
-        const std::size_t worker = (behind + steps) % most_told_apart;
-        if (!waiting_.compare_exchange_weak(waiting, waiting & ~(std::uint64_t{1} << worker)))
-            continue;
-        told_last_.store(worker);
-        return worker;
-    }
-    return most_told_apart;
+void ServiceLimits::pass_on() noexcept {
+    if (!waiting_.anyone() || !has_room(sessions_.load())) return;
+    if (const auto worker = waiting_.take_next(); worker && on_room_) on_room_(*worker);
 }
 
 void ServiceLimits::undo() noexcept {

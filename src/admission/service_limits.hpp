@@ -4,10 +4,10 @@
 #include "admission/source_limits.hpp"
 #include "eplb/clock.hpp"
 #include "eplb/rate.hpp"
+#include "eplb/waiting_turns.hpp"
 
 #include <atomic>
 #include <cstddef>
-#include <cstdint>
 #include <functional>
 #include <utility>
 
@@ -23,8 +23,8 @@ public:
     };
 
     /// `on_room` is called, on the thread that left, when there is room for a session again and some
-    /// worker has said want_room(), with that worker: one for each session that leaves, in turn. It
-    /// either takes a place or has undo() called, and then the next one is told.
+    /// worker has said want_room(), with that worker: one for each session that leaves, in turn, as
+    /// WaitingTurns has it. It calls pass_on() once it has tried.
     explicit ServiceLimits(std::function<void(std::size_t worker)> on_room = {})
         : on_room_{std::move(on_room)} {}
 
@@ -38,11 +38,9 @@ public:
     void undo() noexcept;
 
     /// A worker asks to be told of room. Try again after it: who left just before is not told.
-    void want_room(std::size_t worker = 0) noexcept {
-        waiting_.fetch_or(std::uint64_t{1} << worker % most_told_apart);
-    }
-    /// Those whose numbers have the same remainder by it are told with one number, that remainder.
-    static constexpr std::size_t most_told_apart = 64;
+    void want_room(std::size_t worker = 0) noexcept { waiting_.ask(worker); }
+    /// If there is room, the next one who waits is told.
+    void pass_on() noexcept;
     /// When somebody who came too fast may come, if nobody else does before.
     [[nodiscard]] TimePoint next_free(TimePoint now) const noexcept {
         return limiter_.next_free(now);
@@ -55,13 +53,10 @@ private:
         return most == 0 || sessions < most;
     }
 
-    [[nodiscard]] std::size_t take_next_waiting() noexcept;
-
     std::function<void(std::size_t)> on_room_;
     std::atomic<std::size_t> max_connections_{0};
     alignas(64) std::atomic<std::size_t> sessions_{0};
-    std::atomic<std::uint64_t> waiting_{0};  // workers, a bit each
-    std::atomic<std::size_t> told_last_{0};
+    WaitingTurns waiting_;
     RateLimiter limiter_;
 };
 

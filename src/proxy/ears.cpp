@@ -16,7 +16,7 @@ Next Ears::run() noexcept {
     };
     if (wanted(Wish::reset_sessions)) worker_.reset_sessions();
     if (wanted(Wish::trim_pipes)) worker_.trim_pipes();
-    if (wanted(Wish::room)) worker_.on_room();
+    if (wanted(Wish::turn)) worker_.take_turn();
     if (wanted(Wish::backend_room)) worker_.on_backend_room();
     if (wanted(Wish::look_at_sessions)) shared_.on_sessions_gone();
     if (wanted(Wish::look_at_answers)) shared_.on_answers();

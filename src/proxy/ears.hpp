@@ -21,7 +21,7 @@ class Ears final : public Task {
 public:
     /// What a worker may be called for.
     enum class Wish : std::uint8_t {
-        room = 1,               ///< Worker::on_room()
+        turn = 1,               ///< Worker::take_turn()
         backend_room = 2,       ///< Worker::on_backend_room()
         trim_pipes = 4,         ///< Worker::trim_pipes()
         reset_sessions = 8,     ///< Worker::reset_sessions()

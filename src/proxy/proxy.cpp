@@ -42,7 +42,8 @@ public:
         : reactor_{reactor},
           observer_{observer},
           limits_{limits_of(config, config.workers)},
-          budget_{limits_.descriptors, limits_.sessions, [this] { workers_.on_room(); }},
+          budget_{limits_.descriptors, limits_.sessions,
+                  [this](std::size_t worker) { workers_.on_room(worker); }},
           shortages_{observer_} {
         tell_of_a_low_limit(limits_);
         Roster::Draft draft = roster_.draft(config);
@@ -324,7 +325,7 @@ private:
     Limits limits_;
     DescriptorBudget budget_;
     ShortageReport shortages_;
-    Roster roster_{[this](std::size_t worker) { workers_.on_service_room(worker); }};
+    Roster roster_{[this](std::size_t worker) { workers_.on_room(worker); }};
     Worker::Shared shared_{
         .observer = observer_,
         .budget = budget_,

@@ -261,7 +261,7 @@ void Worker::destroy(Session& session) noexcept {
 void Worker::count_out() noexcept {
     load_.fetch_sub(1);
     shared_.budget.return_session();
-    on_room();
+    admission_.on_session_gone();
     shared_.on_session_gone();
 }
 
@@ -310,6 +310,8 @@ void Worker::on_provided(Session& session) noexcept { admission_.on_provided(ses
 void Worker::on_out_of_memory() noexcept { admission_.on_out_of_memory(); }
 
 void Worker::on_room() noexcept { admission_.on_room(); }
+
+void Worker::take_turn() noexcept { admission_.take_turn(); }
 
 void Worker::trim_pipes() noexcept { catalog_.contexts().trim(); }
 

@@ -88,6 +88,9 @@ public:
     /// Descriptors or memory may have come free. Who was accepted first comes first: new clients
     /// wait while any session starves.
     void on_room() noexcept;
+    /// There is room, and it is this worker's turn: as on_room(). What it does not need is passed on
+    /// to whoever else waits.
+    void take_turn() noexcept;
     /// Backends may have room: whoever of ours is among the first who wait for one tries again.
     void on_backend_room() noexcept;
     /// Tells no other worker anything from now on; they may go.
@@ -152,8 +155,7 @@ private:
     SessionUpkeep sessions_{reactor_, catalog_};
     std::span<Worker* const> peers_;
     WorkerListeners listeners_{reactor_, catalog_, shared_, handlers()};
-    WorkerAdmission admission_{reactor_,  index_,    shared_, catalog_.contexts(),
-                               sessions_, listeners_};
+    WorkerAdmission admission_{reactor_, index_, shared_, catalog_, sessions_, listeners_};
     Ears ears_{reactor_, *this, shared_};
     Usher usher_{reactor_, *this};
     AttemptBudget attempts_{reactor_};

@@ -53,7 +53,7 @@ bool WorkerAdmission::take_descriptors() noexcept {
     // Under max_sessions no pipe helps, and the next session would have to make it anew.
     if (budget_.short_of_descriptors() && release_idle_pipes() && budget_.take_session())
         return true;
-    const bool first = budget_.want_room();
+    const bool first = budget_.want_room(worker_);
     if (budget_.take_session()) return true;  // came back in between, and nobody was told
     pause_listeners();
     if (first && budget_.pipes_in_the_way()) shared_.on_pipes_in_the_way();
@@ -62,7 +62,7 @@ bool WorkerAdmission::take_descriptors() noexcept {
 
 void WorkerAdmission::on_accept_shortage(Listener& listener, int error) noexcept {
     shared_.shortages.report(error, budget_.sessions(), reactor_.now());
-    listeners_wait_ = true;
+    listeners_wait_ = short_ = true;
     if (release_idle_pipes()) listener.acceptor().resume();
 }
 
@@ -83,9 +83,16 @@ void WorkerAdmission::on_out_of_memory() noexcept {
 }
 
 bool WorkerAdmission::release_idle_pipes() noexcept {
-    const std::size_t open = contexts_.open_pipes();
-    contexts_.trim();
-    return contexts_.open_pipes() < open;
+    RelayContexts& contexts = catalog_.contexts();
+    const std::size_t open = contexts.open_pipes();
+    contexts.trim();
+    return contexts.open_pipes() < open;
+}
+
+Next WorkerAdmission::PassingOn::run() noexcept {
+    admission_.budget_.pass_on();
+    admission_.catalog_.pass_room_on();
+    return Next::wait;
 }
 
 void WorkerAdmission::pause_listeners() noexcept {

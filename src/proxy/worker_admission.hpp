@@ -3,10 +3,11 @@
 #include "admission/service_limits.hpp"
 #include "eplb/descriptor_budget.hpp"
 #include "eplb/reactor.hpp"
+#include "eplb/task.hpp"
 #include "proxy/pacemaker.hpp"
-#include "proxy/relay_contexts.hpp"
 #include "proxy/service.hpp"
 #include "proxy/session_upkeep.hpp"
+#include "proxy/worker_catalog.hpp"
 #include "proxy/worker_listeners.hpp"
 #include "proxy/worker_shared.hpp"
 
@@ -26,13 +27,13 @@ class WorkerAdmission {
 public:
     /// Of the worker with this index. All that is referred to outlives it.
     WorkerAdmission(Reactor& reactor, std::size_t worker, const WorkerShared& shared,
-                    RelayContexts& contexts, SessionUpkeep& sessions,
+                    WorkerCatalog& catalog, SessionUpkeep& sessions,
                     WorkerListeners& listeners) noexcept
         : reactor_{reactor},
           worker_{worker},
           shared_{shared},
           budget_{shared.budget},
-          contexts_{contexts},
+          catalog_{catalog},
           sessions_{sessions},
           listeners_{listeners} {}
     WorkerAdmission(const WorkerAdmission&) = delete;
@@ -62,6 +63,20 @@ public:
     /// There was no memory for a client, who is reset.
     void on_out_of_memory() noexcept;
 
+    /// As Worker::take_turn().
+    void take_turn() noexcept {
+        on_room();
+        reactor_.schedule(passing_on_);  // behind those who look for room now
+    }
+    /// A session of this worker is over, so descriptors and memory have come free. What it leaves of
+    /// the places is for whoever's turn it is.
+    void on_session_gone() noexcept {
+        if (sessions_.anyone_starves()) {
+            sessions_.wake_first_starved();
+        } else if (std::exchange(short_, false)) {
+            listeners_.try_again();
+        }
+    }
     /// As Worker::on_room().
     void on_room() noexcept {
         if (sessions_.anyone_starves()) {
@@ -72,6 +87,17 @@ public:
     }
 
 private:
+    // Whoever was told of room and had no use for it, because something else is short, or nobody
+    // waits here any more, is followed by the next.
+    class PassingOn final : public Task {
+    public:
+        explicit PassingOn(WorkerAdmission& admission) noexcept : admission_{admission} {}
+        Next run() noexcept override;
+
+    private:
+        WorkerAdmission& admission_;
+    };
+
     [[nodiscard]] bool may_accept(Service& service) noexcept;
     [[nodiscard]] bool enter(Service& service) noexcept;
     [[nodiscard]] bool take_descriptors() noexcept;
@@ -82,11 +108,13 @@ private:
     const std::size_t worker_;
     const WorkerShared& shared_;
     DescriptorBudget& budget_;
-    RelayContexts& contexts_;
+    WorkerCatalog& catalog_;
     SessionUpkeep& sessions_;
     WorkerListeners& listeners_;
     Pacemaker pacemaker_{reactor_, *this};
+    PassingOn passing_on_{*this};
     bool listeners_wait_ = false;  // some may, for a place, or for what this machine is short of
+    bool short_ = false;           // some may be, of what an accept(2) takes
 };
 
 }  // namespace eplb

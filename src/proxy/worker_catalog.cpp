@@ -75,6 +75,10 @@ Duration WorkerCatalog::inspection_interval() const noexcept {
     return least;
 }
 
+void WorkerCatalog::pass_room_on() noexcept {
+    for (const auto& service : services_) service->spec().limits->pass_on();
+}
+
 void WorkerCatalog::begin_round(TimePoint now, std::size_t workers) {
     for (const auto& service : services_) service->begin_round(now, workers);
 }

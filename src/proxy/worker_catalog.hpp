@@ -47,6 +47,9 @@ public:
     /// Every service's part of a round of inspections, of so many workers.
     void begin_round(TimePoint now, std::size_t workers);
 
+    /// As ServiceLimits::pass_on(), of every service. O(services).
+    void pass_room_on() noexcept;
+
     [[nodiscard]] RelayContexts& contexts() noexcept { return contexts_; }
     [[nodiscard]] const RelayContexts& contexts() const noexcept { return contexts_; }
 

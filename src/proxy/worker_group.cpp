@@ -1,6 +1,6 @@
 #include "proxy/worker_group.hpp"
 
-#include "admission/service_limits.hpp"
+#include "eplb/waiting_turns.hpp"
 
 #include <utility>
 
@@ -62,17 +62,11 @@ void WorkerGroup::on_backend_room() noexcept {
     for (const auto& thread : threads_) thread->worker().call(Worker::Wish::backend_room);
 }
 
-void WorkerGroup::on_room() noexcept {
+void WorkerGroup::on_room(std::size_t worker) noexcept {
     if (stopping_) return;
     if (is_single()) return first_->on_room();
-    for (Worker* const worker : workers_) worker->call(Worker::Wish::room);
-}
-
-void WorkerGroup::on_service_room(std::size_t worker) noexcept {
-    if (stopping_) return;
-    if (is_single()) return first_->on_room();
-    for (; worker < workers_.size(); worker += ServiceLimits::most_told_apart)
-        workers_[worker]->call(Worker::Wish::room);
+    for (; worker < workers_.size(); worker += WaitingTurns::most_told_apart)
+        workers_[worker]->call(Worker::Wish::turn);
 }
 
 void WorkerGroup::trim_pipes() noexcept {

@@ -61,10 +61,8 @@ public:
 
     // On the thread of any worker; nothing happens once the workers are being stopped:
 
-    /// As Worker::on_room().
-    void on_room() noexcept;
-    /// The same for the worker whose turn it is, as ServiceLimits says.
-    void on_service_room(std::size_t worker) noexcept;
+    /// There is room for what `worker` waits for, whose turn it is, as WaitingTurns says.
+    void on_room(std::size_t worker) noexcept;
     /// As Worker::trim_pipes(), if there are several: a single one has closed its own.
     void trim_pipes() noexcept;
 

@@ -106,4 +106,11 @@ void WorkerListeners::resume() noexcept {
     }
 }
 
+void WorkerListeners::try_again() noexcept {
+    for (const auto& listener : listeners_) {
+        Acceptor& acceptor = listener->acceptor();
+        if (acceptor.short_of_resources() && !acceptor.paused()) acceptor.resume();
+    }
+}
+
 }  // namespace eplb

@@ -44,6 +44,8 @@ public:
     /// Those that are paused, or short of what it takes, go on; the one that was served last comes
     /// last. O(listeners).
     void resume() noexcept;
+    /// Those that are short of what an accept(2) takes try again at once. O(listeners).
+    void try_again() noexcept;
 
 private:
     class Closing;

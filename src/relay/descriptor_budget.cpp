@@ -15,7 +15,7 @@ bool DescriptorBudget::take_session() noexcept {
 void DescriptorBudget::return_session() noexcept {
     Use use = use_.load();
     while (!use_.compare_exchange_weak(use, {use.sessions - 1, use.pipes})) {}
-    tell_if_wanted();
+    pass_on();
 }
 
 bool DescriptorBudget::take_pipe() noexcept {
@@ -29,18 +29,21 @@ bool DescriptorBudget::take_pipe() noexcept {
 void DescriptorBudget::return_pipe() noexcept {
     Use use = use_.load();
     while (!use_.compare_exchange_weak(use, {use.sessions, use.pipes - 1})) {}
-    tell_if_wanted();
+    pass_on();
 }
 
 bool DescriptorBudget::pipes_in_the_way() const noexcept {
-    return room_wanted_.load() && short_of_descriptors();
+    return waiting_.anyone() && short_of_descriptors();
 }
 
-// Whoever waits has set the flag and then looked for room; we have made room and then look at the
-// flag. In the one order of all these operations, one of the two sees the other.
-void DescriptorBudget::tell_if_wanted() noexcept {
-    if (!room_wanted_.load() || !has_room_for_session()) return;
-    if (room_wanted_.exchange(false) && on_room_) on_room_();
+// Whoever waits has asked and then looked for room; we have made room and then look who has asked. In
+// the one order of all these operations, one of the two sees the other.
+void DescriptorBudget::pass_on() noexcept {
+    if (!waiting_.anyone() || !has_room_for_session()) return;
+    const auto who = waiting_.take_next();
+    if (!who) return;
+    asked_.store(false);
+    if (on_room_) on_room_(*who);
 }
 
 }  // namespace eplb

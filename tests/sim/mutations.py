@@ -131,6 +131,14 @@ MUTATIONS = [
         [("            retry_.start(retry_delay);\n", "")],
     ),
     (
+        "room that a worker is told of, and has no use for, is kept from the others", "src/proxy/worker_admission.cpp", WORKERS,
+        [("    admission_.catalog_.pass_room_on();\n", "")],
+    ),
+    (
+        "a place of the proxy that a worker has no use for is kept from the others", "src/proxy/worker_admission.cpp", WORKERS,
+        [("    admission_.budget_.pass_on();\n", "")],
+    ),
+    (
         "a worker switches its listeners over before all have learnt for whom", "src/proxy/rollout.cpp", WORKERS,
         [("    case Step::learn: return worker.learn(plan.generation);\n",
           "    case Step::learn: worker.learn(plan.generation); return worker.switch_over(plan.generation, [] {});\n")],
@@ -167,7 +175,9 @@ FOUND_WITH = {
     "an array that was full is all that has come": 31,
     "a timer is looked at before its peers": 1157,
     "what moves in a turn that is held up counts from its beginning": 61,
-    "a worker switches its listeners over before all have learnt for whom": 9,
+    "room that a worker is told of, and has no use for, is kept from the others": 181,
+    "a place of the proxy that a worker has no use for is kept from the others": 2418,
+    "a worker switches its listeners over before all have learnt for whom": 138,
     "a service is removed while other workers still accept for it": 6,
     "a backend's time to answer begins before it is dialled": 45,
 }

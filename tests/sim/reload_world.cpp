@@ -92,6 +92,8 @@ public:
             shortages_.socket_shortage = static_cast<std::uint32_t>(random_.between(2, 10));
             shortages_.preemption = options.faults.preemption;
         }
+        crowded_ = limits_.one_in(3);
+        if (crowded_) verdict_.setting += ", few places";
         kernel_.emplace(options);
         population_.emplace(*kernel_);
         for (std::uint32_t i = 0; i < backend_count; ++i)
@@ -144,6 +146,7 @@ private:
         eplb::Config config;
         config.workers = workers_;
         config.max_connections = random_.one_in(4) ? random_.between(1, 8) : 200;
+        if (crowded_ && limits_.one_in(2)) config.max_connections = few();
         config.services = {new_service({0, 1}, {0, 1}), new_service({2}, {2, 3})};
         return config;
     }
@@ -158,8 +161,11 @@ private:
         service.connect_timeout = 10s;
         service.half_close_timeout = 0s;
         service.on_remove = strict_ ? eplb::OnRemove::keep : eplb::OnRemove::close;
+        if (crowded_) service.max_connections = few();
         return service;
     }
+
+    std::uint32_t few() { return static_cast<std::uint32_t>(limits_.between(1, 3)); }
 
     static void add_backend(eplb::ServiceConfig& service, std::uint32_t number) {
         service.backends.push_back({eplb::Address::parse(to_text(backend_place(number))), "", 1});
@@ -189,7 +195,7 @@ private:
         case 7: change_backends(service); break;
         case 8: std::ranges::reverse(services); break;
         case 9: service.pipe_bytes = std::size_t{4096} << random_.below(8); break;
-        case 10: service.max_connections = random_.one_in(2) ? 0 : 50; break;
+        case 10: service.max_connections = random_.one_in(2) ? 0 : (crowded_ ? few() : 50); break;
         default: break_up_or_join(services, service); break;
         }
     }
@@ -435,10 +441,13 @@ private:
 
     std::uint64_t seed_;
     Random random_;
+    // Of its own: the rest of a seed's world does not depend on it.
+    Random limits_{Random::mix(seed_ ^ 0xc40'3dedU)};
     Verdict verdict_;
     std::size_t workers_ = 1;
     bool strict_ = true;
     bool short_ = false;
+    bool crowded_ = false;
     Faults shortages_;
     Witness witness_;
     std::optional<Kernel> kernel_;

@@ -70,7 +70,7 @@ TEST_CASE(
 TEST_CASE("descriptor budget: who waits for room is told of the first thing that makes some, once",
           "[proxy][budget]") {
     int told = 0;
-    DescriptorBudget budget{8, unlimited, [&] { ++told; }};
+    DescriptorBudget budget{8, unlimited, [&](std::size_t) { ++told; }};
     REQUIRE(budget.take_pipe());
     REQUIRE(budget.take_pipe());
     CHECK_FALSE(budget.take_pipe());
@@ -90,10 +90,33 @@ TEST_CASE("descriptor budget: who waits for room is told of the first thing that
     CHECK(told == 2);
 }
 
+TEST_CASE("descriptor budget: those who wait are told in turn, one for each place that comes free",
+          "[proxy][budget]") {
+    std::vector<std::size_t> told;
+    DescriptorBudget budget{100, 1, [&](std::size_t who) { told.push_back(who); }};
+    REQUIRE(budget.take_session());
+    // Whoever is told takes the place, and waits again.
+    for (const std::size_t who : {2, 0, 5}) budget.want_room(who);
+    for (int i = 0; i < 6; ++i) {
+        budget.return_session();
+        REQUIRE(budget.take_session());
+        budget.want_room(told.back());
+    }
+    CHECK(told == std::vector<std::size_t>{2, 5, 0, 2, 5, 0});
+    // Whoever has no use for it passes it on.
+    told.clear();
+    budget.return_session();
+    budget.pass_on();
+    CHECK(told == std::vector<std::size_t>{2, 5});
+    REQUIRE(budget.take_session());
+    budget.pass_on();
+    CHECK(told.size() == 2);
+}
+
 TEST_CASE("descriptor budget: a pipe that comes back under the limit of sessions makes no room",
           "[proxy][budget]") {
     int told = 0;
-    DescriptorBudget budget{100, 1, [&] { ++told; }};
+    DescriptorBudget budget{100, 1, [&](std::size_t) { ++told; }};
     REQUIRE(budget.take_session());
     REQUIRE(budget.take_pipe());
     budget.want_room();
@@ -122,7 +145,7 @@ TEST_CASE("descriptor budget: threads that take and return never exceed it, and 
     constexpr int threads = 4;
     constexpr int rounds = 20'000;
     std::atomic<std::uint64_t> told{0};
-    DescriptorBudget budget{2 * places, places, [&] {
+    DescriptorBudget budget{2 * places, places, [&](std::size_t) {
                                 told.fetch_add(1);
                                 told.notify_all();
                             }};

@@ -29,7 +29,7 @@ bool holds_bytes(int read_end) {
 TEST_CASE("pipe pool: while somebody waits for room, a pipe that comes back is closed",
           "[proxy][pipe]") {
     int told = 0;
-    DescriptorBudget budget{4, DescriptorBudget::unlimited, [&] { ++told; }};
+    DescriptorBudget budget{4, DescriptorBudget::unlimited, [&](std::size_t) { ++told; }};
     PipePool pool{pipe_bytes, &budget};
     PipePool::Lease lease = pool.lease();
     REQUIRE(lease);
