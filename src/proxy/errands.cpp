@@ -1,9 +1,7 @@
 #include "proxy/errands.hpp"
 
 #include "eplb/reactor.hpp"
-#include "proxy/service.hpp"
 
-#include <cstdint>
 #include <utility>
 
 namespace eplb {
@@ -26,11 +24,23 @@ void Errands::order(const SessionOrders& orders) {
     begin();
 }
 
+void Errands::wake_those_of(Service& service) noexcept {
+    service.being_woken = false;  // those that have been visited would miss it
+    service.ListHook<Waking>::unlink();
+    to_be_woken_.push_back(service);
+    begin();
+}
+
 // A few at once: then few sessions are over in the next turn, as if this took no turns at all.
 void Errands::begin() noexcept {
-    if (under_way_ || coming_.empty()) return;
+    if (under_way_ || (coming_.empty() && to_be_woken_.empty())) return;
     under_way_ = true;
     current_ = std::exchange(coming_, {});
+    while (!to_be_woken_.empty()) {
+        Service& service = to_be_woken_.pop_front();
+        service.being_woken = true;
+        waking_.push_back(service);
+    }
     sessions_.begin_round();
     if (run() == Next::again) reactor_.schedule(*this);
 }
@@ -42,19 +52,21 @@ Next Errands::run() noexcept {
         if (Session* const session = sessions_.visit_next()) charged += carry_out(*session);
     }
     current_ = {};
+    while (!waking_.empty()) waking_.pop_front().being_woken = false;
     sessions_.end_round();
-    if (std::exchange(under_way_, false) && !coming_.empty()) begin();
+    if (std::exchange(under_way_, false)) begin();
     return Next::wait;
 }
 
 // Returns what it costs.
 int Errands::carry_out(Session& session) noexcept {
-    const std::uint32_t service = session.frontend().service.id();
-    if (const auto doom = current_.doom_of(service, session.frontend().id, session.backend())) {
+    const Service& service = session.frontend().service;
+    if (const auto doom =
+            current_.doom_of(service.id(), session.frontend().id, session.backend())) {
         session.reset(*doom);
         return charges_of_reset;
     }
-    if (!current_.wakes(service)) return 0;
+    if (!service.being_woken) return 0;
     reactor_.schedule(session);
     return charges_of_waking;
 }

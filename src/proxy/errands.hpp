@@ -1,7 +1,9 @@
 #pragma once
 
+#include "eplb/list_hook.hpp"
 #include "eplb/relay.hpp"
 #include "eplb/task.hpp"
+#include "proxy/service.hpp"
 #include "proxy/session_lists.hpp"
 #include "proxy/session_orders.hpp"
 
@@ -23,6 +25,8 @@ public:
     void reset_all(EndReason reason) noexcept;
     /// Does what `orders` say, as reset_all(). Throws std::bad_alloc.
     void order(const SessionOrders& orders);
+    /// Has the sessions of `service` look at their timeouts again, as reset_all(). Does not allocate.
+    void wake_those_of(Service& service) noexcept;
 
     Next run() noexcept override;
 
@@ -34,6 +38,8 @@ private:
     SessionLists& sessions_;
     SessionOrders current_;
     SessionOrders coming_;
+    IntrusiveList<Service, Waking> waking_;       // of the round under way
+    IntrusiveList<Service, Waking> to_be_woken_;  // in the next one
     bool under_way_ = false;
 };
 

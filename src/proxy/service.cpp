@@ -59,13 +59,13 @@ Service::Service(std::shared_ptr<const ServiceSpec> spec, std::size_t worker, Re
     begin_at_own_place();
 }
 
-bool Service::update(std::shared_ptr<const ServiceSpec> spec, RelayContext& context) {
+void Service::update(std::shared_ptr<const ServiceSpec> spec, RelayContext& context) {
     // Custom ones cannot be compared: they are new each time.
     const bool same_policy = up_to_date_ && spec->config->balance == config_->balance &&
                              !spec->custom_balancers && !spec_->custom_balancers;
     const RelayTimeouts timeouts = relay_timeouts(*spec->config);
-    const bool same_timeouts =
-        timeouts == timeouts_ && spec->config->queue_timeout == config_->queue_timeout;
+    if (timeouts != timeouts_ || spec->config->queue_timeout != config_->queue_timeout)
+        timeouts_changed_ = true;
     up_to_date_ = false;  // until all of it is done: it may run out of memory
     spec_ = std::move(spec);
     config_ = spec_->config.get();
@@ -80,7 +80,6 @@ bool Service::update(std::shared_ptr<const ServiceSpec> spec, RelayContext& cont
     }
     if (!same_policy) begin_at_own_place();
     up_to_date_ = true;
-    return !same_timeouts;
 }
 
 // Custom ones are asked for clients alone.

@@ -14,6 +14,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace eplb {
@@ -23,19 +24,24 @@ class Session;
 /// The lists of a worker in which a service may be.
 struct Calling;  ///< whoever waits for it is to be called
 struct Waiting;  ///< some of the worker's sessions wait for it
+struct Waking;   ///< all of its sessions are to look at their timeouts again
 
 /// A service as one worker knows it: what it was told, and a balancer of its own, so that picking
 /// takes no lock. Belongs to the thread of its worker, and outlives the sessions that came in by it.
-class Service : public ListHook<Calling>, public ListHook<Waiting> {
+class Service : public ListHook<Calling>, public ListHook<Waiting>, public ListHook<Waking> {
 public:
     /// The balancers of `worker` 0, 1, 2… begin at successive places of the sequence: the first
     /// clients of several workers do not all meet the same backend. `context` outlives it.
     Service(std::shared_ptr<const ServiceSpec> spec, std::size_t worker, RelayContext& context);
 
-    /// Goes on by what it is told now; so do its sessions.
-    /// Whether a timeout is another one by now, which sessions that wait for nothing else have to
-    /// be told.
-    [[nodiscard]] bool update(std::shared_ptr<const ServiceSpec> spec, RelayContext& context);
+    /// Goes on by what it is told now; so do its sessions. Throws std::bad_alloc, and may be called
+    /// again.
+    void update(std::shared_ptr<const ServiceSpec> spec, RelayContext& context);
+    /// Whether a timeout is another one since this was asked last, which sessions that wait for
+    /// nothing else have to be told.
+    [[nodiscard]] bool take_change_of_timeouts() noexcept {
+        return std::exchange(timeouts_changed_, false);
+    }
     /// It has been told just this, so there is nothing to update().
     [[nodiscard]] bool goes_by(const std::shared_ptr<const ServiceSpec>& spec) const noexcept {
         return spec_ == spec && up_to_date_;
@@ -49,6 +55,8 @@ public:
     [[nodiscard]] bool removed() const noexcept { return removed_; }
     /// The worker's own sessions that wait for a backend with room.
     std::size_t waiting = 0;
+    /// The errand under way wakes its sessions.
+    bool being_woken = false;
 
     [[nodiscard]] std::uint32_t id() const noexcept { return spec_->id; }
     [[nodiscard]] const std::string& name() const noexcept { return config_->name; }
@@ -136,6 +144,7 @@ private:
     TimePoint next_rebalance_;
     bool removed_ = false;
     bool up_to_date_ = true;  // false: an update() has failed
+    bool timeouts_changed_ = false;
     std::size_t frontends_ = 0;
     UniqueIds unique_ids_;
     SourceTurn source_turn_;

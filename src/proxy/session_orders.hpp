@@ -7,13 +7,12 @@
 #include <memory>
 #include <optional>
 #include <unordered_map>
-#include <unordered_set>
 #include <utility>
 
 namespace eplb {
 
-/// What is to become of sessions: who is to be reset, and why; who is to look at its timeouts again.
-/// However much there is in it, what it says of one session is told in O(1).
+/// What is to become of sessions: who is to be reset, and why. However much there is in it, what it
+/// says of one session is told in O(1).
 class SessionOrders {
 public:
     /// Of all there are. Does not allocate.
@@ -28,20 +27,17 @@ public:
     void reset_those_of_service(std::uint32_t id, EndReason reason) {
         services_.insert_or_assign(id, reason);
     }
-    void wake_those_of_service(std::uint32_t id) { woken_.insert(id); }
     /// What `other` says as well. Throws std::bad_alloc, with a part of it added.
     void add(const SessionOrders& other) {
         if (other.all_) all_ = other.all_;
         backends_.insert(other.backends_.begin(), other.backends_.end());
         frontends_.insert(other.frontends_.begin(), other.frontends_.end());
         services_.insert(other.services_.begin(), other.services_.end());
-        woken_.insert(other.woken_.begin(), other.woken_.end());
     }
     /// Its sessions are to stay.
     void spare(const Backend& backend) noexcept { backends_.erase(&backend); }
     [[nodiscard]] bool empty() const noexcept {
-        return !all_ && backends_.empty() && frontends_.empty() && services_.empty() &&
-               woken_.empty();
+        return !all_ && backends_.empty() && frontends_.empty() && services_.empty();
     }
 
     /// Why a session is to be reset that came in by this frontend of this service, and is on this
@@ -57,9 +53,6 @@ public:
             return found->second;
         return std::nullopt;
     }
-    [[nodiscard]] bool wakes(std::uint32_t service) const noexcept {
-        return woken_.contains(service);
-    }
 
 private:
     struct Doom {
@@ -71,7 +64,6 @@ private:
     std::unordered_map<const Backend*, Doom> backends_;
     std::unordered_map<std::uint32_t, EndReason> frontends_;
     std::unordered_map<std::uint32_t, EndReason> services_;
-    std::unordered_set<std::uint32_t> woken_;
 };
 
 }  // namespace eplb

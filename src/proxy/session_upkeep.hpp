@@ -54,6 +54,8 @@ public:
     void carry_out(const SessionOrders& orders) {
         if (!orders.empty()) errands_.order(orders);
     }
+    /// As Errands::wake_those_of().
+    void wake_those_of(Service& service) noexcept { errands_.wake_those_of(service); }
     /// As Inspector.
     void set_inspection_interval(Duration interval) noexcept { inspector_.set_interval(interval); }
     void set_workers(std::size_t count) noexcept { inspector_.set_workers(count); }

@@ -51,9 +51,10 @@ Worker::~Worker() {
 // --- what it works by
 
 void Worker::learn(const Generation& generation) {
-    const SessionOrders orders = catalog_.learn_services(generation);
+    catalog_.learn_services(generation);
     sessions_.set_inspection_interval(catalog_.inspection_interval());
-    sessions_.carry_out(orders);
+    catalog_.take_changes_of_timeouts(
+        [this](Service& service) { sessions_.wake_those_of(service); });
     catalog_.learn_frontends(generation);
 }
 

@@ -4,20 +4,18 @@
 
 namespace eplb {
 
-SessionOrders WorkerCatalog::learn_services(const Generation& generation) {
-    SessionOrders wake;  // their timers run for other timeouts than they have now
+void WorkerCatalog::learn_services(const Generation& generation) {
     for (const auto& spec : generation.services) {
         Service* const service = find_service(spec->id);
         if (service != nullptr && service->goes_by(spec)) continue;
         RelayContext& context = contexts_.get(spec->config->relay, spec->config->pipe_bytes);
         if (service == nullptr) {
             services_.push_back(std::make_unique<Service>(spec, worker_, context));
-        } else if (service->update(spec, context)) {
-            wake.wake_those_of_service(spec->id);
+        } else {
+            service->update(spec, context);
         }
     }
     contexts_.keep_those_of(services_);
-    return wake;
 }
 
 void WorkerCatalog::learn_frontends(const Generation& generation) {

@@ -6,7 +6,6 @@
 #include "proxy/relay_contexts.hpp"
 #include "proxy/service.hpp"
 #include "proxy/service_spec.hpp"
-#include "proxy/session_orders.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -29,8 +28,15 @@ public:
         : worker_{worker}, contexts_{budget, on_splice_refused} {}
 
     /// Knows the services of `generation`, besides those that it knew; those that stay go on by it.
-    /// Returns what their sessions are to be told.
-    [[nodiscard]] SessionOrders learn_services(const Generation& generation);
+    void learn_services(const Generation& generation);
+    /// Calls `visit` for each service whose sessions have to be told that a timeout is another one:
+    /// once, even if learning it has failed in between.
+    template <class Visit>
+    void take_changes_of_timeouts(Visit visit) noexcept {
+        for (const auto& service : services_) {
+            if (service->take_change_of_timeouts()) visit(*service);
+        }
+    }
     /// The same of frontends, whose services it has learnt.
     void learn_frontends(const Generation& generation);
     /// What is not in `generation` gets no backend any more, and goes with its last session.

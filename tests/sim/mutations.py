@@ -145,12 +145,12 @@ MUTATIONS = [
     ),
     (
         "a service is removed while other workers still accept for it", "src/proxy/worker_catalog.cpp", WORKERS,
-        [("    contexts_.keep_those_of(services_);\n    return wake;\n",
+        [("    contexts_.keep_those_of(services_);\n}\n\nvoid WorkerCatalog::learn_frontends",
           "    for (const auto& service : services_) {\n"
           "        const auto is_it = [&](const auto& spec) { return spec->id == service->id(); };\n"
           "        if (std::ranges::none_of(generation.services, is_it)) service->remove();\n"
           "    }\n"
-          "    contexts_.keep_those_of(services_);\n    return wake;\n")],
+          "    contexts_.keep_those_of(services_);\n}\n\nvoid WorkerCatalog::learn_frontends")],
     ),
 ]
 

@@ -29,6 +29,7 @@ using eplb::Address;
 using eplb::Backend;
 using eplb::Config;
 using eplb::Duration;
+using eplb::Fd;
 using eplb::LogLevel;
 using eplb::Proxy;
 using eplb::Reactor;
@@ -263,6 +264,50 @@ TEST_CASE("rollout: a worker that could not do a step is asked again", "[proxy][
     CHECK(done == 0);  // not before it is time
     f.let_retry_delay_pass();
     CHECK(done == 1);
+}
+
+// Their timers run for what they were told before.
+TEST_CASE("rollout: sessions go by new timeouts, whichever step of learning them fails",
+          "[proxy][rollout]") {
+    Alone f;
+    Loop loop{f.reactor};
+    ScriptedBackend backend{{.echo = true}};
+    loop.add(backend);
+    Config config;
+    config.services = {service("first", any_port, backend),
+                       service("second", Address::parse("127.0.0.2:0"), backend)};
+    for (ServiceConfig& each : config.services) each.idle_timeout = 1h;
+    eplb::Roster roster;
+    eplb::Roster::Draft draft = roster.draft(config);
+    Fd socket = eplb::test::listener();
+    const Address address = eplb::test::address_of(socket);
+    draft.set_address(draft.new_sockets.at(0), address);
+    roster.commit(draft);
+    f.worker.learn(roster.generation());
+    f.worker.add_listener(roster.generation().frontends[0], std::move(socket));
+    Peer client{eplb::test::connect_to(address)};
+    loop.add(client);
+    client.send("hello");
+    REQUIRE(loop.until([&] { return client.received() == "hello"; }));
+
+    for (ServiceConfig& each : config.services) each.idle_timeout = 10s;
+    eplb::Generation generation = roster.draft(config).generation();
+    const std::size_t fails = GENERATE(0U, 1U);
+    const auto spec = std::make_shared<eplb::ServiceSpec>(*generation.services[fails]);
+    const std::size_t index_end = std::exchange(spec->index_end, SIZE_MAX);
+    generation.services[fails] = spec;
+    const auto rollout = f.roll_out(generation);
+    bool done = false;
+    rollout->begin([&] { done = true; });
+    CHECK_FALSE(done);
+    spec->index_end = index_end;
+    f.let_retry_delay_pass();
+    CHECK(done);
+    REQUIRE(loop.settle());
+    f.clock.advance(11s);
+    REQUIRE(loop.until([&] { return client.over(); }));
+    REQUIRE(f.observer.ends.size() == 1);
+    CHECK(f.observer.ends[0].reason == eplb::EndReason::idle);
 }
 
 TEST_CASE("rollout: what is to be done in the end is done again if it failed, and then no more",
