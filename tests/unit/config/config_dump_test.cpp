@@ -4,6 +4,7 @@
 #include "config/config_reader.hpp"
 #include "config/toml_document.hpp"
 #include "support/catch.hpp"
+#include "support/config_nodes.hpp"
 
 #include <cstddef>
 #include <fmt/format.h>
@@ -16,6 +17,7 @@ using namespace eplb::control;
 using eplb::test::contains;
 using eplb::test::ends_with;
 using eplb::test::starts_with;
+using eplb::test::word;
 
 namespace {
 
@@ -55,14 +57,6 @@ std::string comment_of(const std::string& dumped, const std::string& key) {
 
 constexpr std::string_view smallest =
     "[[service]]\nlisten = \":5555\"\n[[service.backend]]\naddress = \"127.0.0.1:3306\"\n";
-
-Node word(std::string text, std::string flag) {
-    Node node;
-    node.text = std::move(text);
-    node.untyped = true;
-    node.place.flag = std::move(flag);
-    return node;
-}
 
 }  // namespace
 

@@ -4,6 +4,7 @@
 #include "config/config_text.hpp"
 #include "config/toml_document.hpp"
 #include "support/catch.hpp"
+#include "support/config_nodes.hpp"
 #include "support/process.hpp"
 
 #include <algorithm>
@@ -27,8 +28,11 @@ using eplb::Address;
 using eplb::Config;
 using eplb::RelayMode;
 using eplb::ServiceConfig;
+using eplb::test::array_of;
 using eplb::test::contains;
 using eplb::test::starts_with;
+using eplb::test::table_of;
+using eplb::test::word;
 
 namespace {
 
@@ -78,28 +82,6 @@ std::string report_of(const ConfigFile& file, const ConfigSource& source) {
 std::string report_of(std::string_view text) {
     const ConfigFile file{text};
     return report_of(file, file.source());
-}
-
-Node word(std::string text, std::string flag) {
-    Node node;
-    node.text = std::move(text);
-    node.untyped = true;
-    node.place.flag = std::move(flag);
-    return node;
-}
-
-Node table(std::vector<Member> members) {
-    Node node;
-    node.kind = Node::Kind::table;
-    node.members = std::move(members);
-    return node;
-}
-
-Node array(std::vector<Node> items) {
-    Node node;
-    node.kind = Node::Kind::array;
-    node.items = std::move(items);
-    return node;
 }
 
 // A variable of this process, gone with it.
@@ -228,9 +210,9 @@ TEST_CASE("config file: options win over the file, and are told first", "[contro
         "listen = \":5555\"\nrelay = \"splice\"\n[[service.backend]]\n"
         "address = \"127.0.0.1:3306\"\n"};
     ConfigSource source = file.source();
-    source.flags = table({{"workers", {}, word("5", "--workers")},
-                          {"log", {}, table({{"level", {}, word("debug", "--log-level")}})},
-                          {"defaults", {}, table({{"relay", {}, word("copy", "--relay")}})}});
+    source.flags = table_of({{"workers", {}, word("5", "--workers")},
+                             {"log", {}, table_of({{"level", {}, word("debug", "--log-level")}})},
+                             {"defaults", {}, table_of({{"relay", {}, word("copy", "--relay")}})}});
     const LoadedConfig loaded = load_config(source);
     CHECK(loaded.report(source) == "");
     CHECK(loaded.settings.process.values.workers == 5u);
@@ -238,7 +220,7 @@ TEST_CASE("config file: options win over the file, and are told first", "[contro
     CHECK(loaded.settings.services.at(0).values.config.relay == RelayMode::copy);
 
     file.write("wrokers = 2\n" + smallest);
-    source.flags = table({{"workers", {}, word("many", "--workers")}});
+    source.flags = table_of({{"workers", {}, word("many", "--workers")}});
     CHECK_THAT(
         report_of(file, source),
         starts_with("eplb: --workers: \"many\" is not a whole number from 1 to 256, or auto\n"
@@ -247,14 +229,14 @@ TEST_CASE("config file: options win over the file, and are told first", "[contro
 
 TEST_CASE("config file: options do without a file", "[control][config_file]") {
     ConfigSource source;
-    source.flags = table(
+    source.flags = table_of(
         {{"service",
           {},
-          array(
-              {table({{"listen", {}, array({word(":5555", "--listen")})},
-                      {"backend",
-                       {},
-                       array({table({{"address", {}, word("127.0.0.1:1", "--backend")}})})}})})}});
+          array_of({table_of(
+              {{"listen", {}, array_of({word(":5555", "--listen")})},
+               {"backend",
+                {},
+                array_of({table_of({{"address", {}, word("127.0.0.1:1", "--backend")}})})}})})}});
     const LoadedConfig loaded = load_config(source);
     CHECK(loaded.report(source) == "");
     CHECK(loaded.text.empty());
@@ -358,14 +340,14 @@ TEST_CASE("config file: to load looks no name up", "[control][config_file]") {
     CHECK(report_of(file, file.source()) == "");
     // Nor does it where that would be noticed: with no descriptor to ask anybody with.
     ConfigSource source;
-    source.flags = table(
+    source.flags = table_of(
         {{"service",
           {},
-          array(
-              {table({{"listen", {}, array({word("nosuch.invalid:5555", "--listen")})},
-                      {"backend",
-                       {},
-                       array({table({{"address", {}, word("localhost:1", "--backend")}})})}})})}});
+          array_of({table_of(
+              {{"listen", {}, array_of({word("nosuch.invalid:5555", "--listen")})},
+               {"backend",
+                {},
+                array_of({table_of({{"address", {}, word("localhost:1", "--backend")}})})}})})}});
     eplb::test::DescriptorShortage shortage;
     const LoadedConfig loaded = load_config(source);
     shortage.end();
