@@ -3,14 +3,17 @@
 #include "eplb/address.hpp"
 
 #include <filesystem>
+#include <fstream>
 #include <stdexcept>
 #include <stdlib.h>
 #include <string>
+#include <string_view>
+#include <sys/stat.h>
 #include <system_error>
 
 namespace eplb::test {
 
-/// A folder for Unix sockets, which goes with all that is in it.
+/// A folder for files and Unix sockets, which goes with all that is in it.
 class Folder {
 public:
     Folder() {
@@ -28,7 +31,18 @@ public:
     [[nodiscard]] Address socket(const std::string& name) const {
         return Address::parse("unix:" + (path_ / name).string());
     }
+    [[nodiscard]] const std::filesystem::path& path() const { return path_; }
     [[nodiscard]] std::filesystem::path file(const std::string& name) const { return path_ / name; }
+    /// A file that holds `text`.
+    [[nodiscard]] std::filesystem::path written(const std::string& name,
+                                                std::string_view text) const {
+        std::ofstream{file(name), std::ios::binary} << text;
+        return file(name);
+    }
+    [[nodiscard]] std::filesystem::path fifo(const std::string& name) const {
+        if (::mkfifo(file(name).c_str(), 0600) != 0) throw std::runtime_error("no fifo");
+        return file(name);
+    }
 
 private:
     std::filesystem::path path_;

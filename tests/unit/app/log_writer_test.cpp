@@ -2,11 +2,11 @@
 
 #include "eplb/fd.hpp"
 #include "support/catch.hpp"
+#include "support/folder.hpp"
 
 #include <algorithm>
 #include <csignal>
 #include <cstdio>
-#include <cstdlib>
 #include <fcntl.h>
 #include <filesystem>
 #include <fmt/format.h>
@@ -15,10 +15,8 @@
 #include <optional>
 #include <poll.h>
 #include <sstream>
-#include <stdexcept>
 #include <string>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <thread>
 #include <unistd.h>
 #include <vector>
@@ -27,32 +25,12 @@ using eplb::Fd;
 using eplb::LogLevel;
 using eplb::app::LogWriter;
 using eplb::control::LogFormat;
+using eplb::test::Folder;
 using namespace std::chrono_literals;
 
-namespace {
-
 // Real files, and the writer's own thread: that they do not wait for each other is what is tested.
-class Folder {
-public:
-    Folder() {
-        std::string name = "/tmp/eplb-log-XXXXXX";
-        if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp");
-        path_ = name;
-    }
-    ~Folder() { std::filesystem::remove_all(path_); }
-    Folder(const Folder&) = delete;
-    Folder& operator=(const Folder&) = delete;
 
-    [[nodiscard]] std::string file(const char* name) const { return (path_ / name).string(); }
-    [[nodiscard]] std::string fifo(const char* name) const {
-        const std::string path = file(name);
-        if (::mkfifo(path.c_str(), 0600) != 0) throw std::runtime_error("mkfifo");
-        return path;
-    }
-
-private:
-    std::filesystem::path path_;
-};
+namespace {
 
 std::string content(const std::string& file) {
     std::ostringstream text;
@@ -181,9 +159,9 @@ TEST_CASE("log_writer: a FIFO that nobody reads yet is waited for, and gets what
 
 TEST_CASE("log_writer: what cannot be opened is refused with the reason", "[log]") {
     const Folder folder;
-    CHECK_THROWS_WITH(
-        LogWriter{folder.file("no/log")},
-        "cannot write the log file " + folder.file("no/log") + ": No such file or directory");
+    CHECK_THROWS_WITH(LogWriter{folder.file("no/log")}, "cannot write the log file " +
+                                                            folder.file("no/log").string() +
+                                                            ": No such file or directory");
 }
 
 TEST_CASE("log_writer: a file that was moved away is made anew, and gets what is told from then on",

@@ -5,6 +5,7 @@
 #include "config/toml_document.hpp"
 #include "support/catch.hpp"
 #include "support/config_nodes.hpp"
+#include "support/folder.hpp"
 #include "support/process.hpp"
 
 #include <algorithm>
@@ -12,10 +13,8 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <stdexcept>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -30,30 +29,20 @@ using eplb::RelayMode;
 using eplb::ServiceConfig;
 using eplb::test::array_of;
 using eplb::test::contains;
+using eplb::test::Folder;
 using eplb::test::starts_with;
 using eplb::test::table_of;
 using eplb::test::word;
 
 namespace {
 
-// eplb.toml in a directory of its own, gone with it.
+// eplb.toml in a folder of its own, gone with it.
 class ConfigFile {
 public:
-    explicit ConfigFile(std::string_view text) {
-        std::string name = (fs::temp_directory_path() / "eplb-test-XXXXXX").string();
-        if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp");
-        directory_ = name;
-        write(text);
-    }
-    ~ConfigFile() {
-        std::error_code ignored;
-        fs::remove_all(directory_, ignored);
-    }
-    ConfigFile(const ConfigFile&) = delete;
-    ConfigFile& operator=(const ConfigFile&) = delete;
+    explicit ConfigFile(std::string_view text) { write(text); }
 
     void write(std::string_view text) const { std::ofstream{path(), std::ios::binary} << text; }
-    [[nodiscard]] fs::path path() const { return directory_ / "eplb.toml"; }
+    [[nodiscard]] fs::path path() const { return folder_.file("eplb.toml"); }
     [[nodiscard]] ConfigSource source() const {
         ConfigSource source;
         source.file = path();
@@ -61,7 +50,7 @@ public:
     }
 
 private:
-    fs::path directory_;
+    Folder folder_;
 };
 
 std::string service_with(std::string_view backend_address, std::string_view listener = ":5555") {

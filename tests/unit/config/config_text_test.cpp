@@ -1,17 +1,14 @@
 #include "config/config_text.hpp"
 
 #include "support/catch.hpp"
+#include "support/folder.hpp"
 #include "support/process.hpp"
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <filesystem>
-#include <fstream>
-#include <stdexcept>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -26,38 +23,10 @@ using eplb::control::ConfigError;
 using eplb::control::most_config_bytes;
 using eplb::control::read_config_text;
 using eplb::test::DescriptorCheck;
+using eplb::test::Folder;
 using eplb::test::in_child;
 
 namespace {
-
-// A directory of its own, gone with all that is in it.
-class TempDir {
-public:
-    TempDir() {
-        std::string name = (fs::temp_directory_path() / "eplb-test-XXXXXX").string();
-        if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp");
-        path_ = name;
-    }
-    ~TempDir() {
-        std::error_code ignored;
-        fs::remove_all(path_, ignored);
-    }
-    TempDir(const TempDir&) = delete;
-    TempDir& operator=(const TempDir&) = delete;
-
-    [[nodiscard]] fs::path operator/(std::string_view name) const { return path_ / name; }
-    [[nodiscard]] const fs::path& path() const { return path_; }
-
-    /// A file in it that holds `text`.
-    [[nodiscard]] fs::path file(std::string_view text) const {
-        const fs::path path = path_ / "eplb.toml";
-        std::ofstream{path, std::ios::binary} << text;
-        return path;
-    }
-
-private:
-    fs::path path_;
-};
 
 std::string message_of(const fs::path& file) {
     try {
@@ -71,39 +40,39 @@ std::string message_of(const fs::path& file) {
 }  // namespace
 
 TEST_CASE("config text: a file is read as it is", "[control][config_text]") {
-    const TempDir dir;
+    const Folder dir;
     for (const std::string text : {"", "a = 1\n", "a = 1", "\r\n", "\xef\xbb\xbf# \xc3\xa4",
                                    "\xff is no character", "\xff", "\xfe"}) {
         INFO(text);
-        CHECK(read_config_text(dir.file(text)) == text);
+        CHECK(read_config_text(dir.written("eplb.toml", text)) == text);
     }
 }
 
 TEST_CASE("config text: a link to a file is as good as the file", "[control][config_text]") {
-    const TempDir dir;
-    const fs::path file = dir.file("a = 1\n");
-    fs::create_symlink(file, dir / "link.toml");
-    CHECK(read_config_text(dir / "link.toml") == "a = 1\n");
+    const Folder dir;
+    const fs::path file = dir.written("eplb.toml", "a = 1\n");
+    fs::create_symlink(file, dir.file("link.toml"));
+    CHECK(read_config_text(dir.file("link.toml")) == "a = 1\n");
     fs::remove(file);
-    CHECK(message_of(dir / "link.toml") ==
-          "cannot open " + (dir / "link.toml").string() + ": No such file or directory");
+    CHECK(message_of(dir.file("link.toml")) ==
+          "cannot open " + dir.file("link.toml").string() + ": No such file or directory");
 }
 
 TEST_CASE("config text: a file that is not there is told by its name", "[control][config_text]") {
-    const TempDir dir;
-    const fs::path missing = dir / "eplb.toml";
+    const Folder dir;
+    const fs::path missing = dir.file("eplb.toml");
     CHECK(message_of(missing) == "cannot open " + missing.string() + ": No such file or directory");
-    const fs::path below_a_file = dir.file("") / "eplb.toml";
+    const fs::path below_a_file = dir.written("eplb.toml", "") / "eplb.toml";
     CHECK(message_of(below_a_file) == "cannot open " + below_a_file.string() + ": Not a directory");
 }
 
 TEST_CASE("config text: what is no file is rejected, and what it is instead is told",
           "[control][config_text]") {
-    const TempDir dir;
+    const Folder dir;
     CHECK(message_of(dir.path()) ==
           dir.path().string() + ": it is a directory; name the file in it");
 
-    const fs::path socket = dir / "socket";
+    const fs::path socket = dir.file("socket");
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     REQUIRE(socket.string().size() < sizeof address.sun_path);
@@ -122,8 +91,8 @@ TEST_CASE("config text: what is no file is rejected, and what it is instead is t
 
 TEST_CASE("config text: a pipe is rejected without waiting for whoever writes into it",
           "[control][config_text]") {
-    const TempDir dir;
-    const fs::path fifo = dir / "fifo";
+    const Folder dir;
+    const fs::path fifo = dir.file("fifo");
     REQUIRE(::mkfifo(fifo.c_str(), 0600) == 0);
     CHECK(message_of(fifo) ==
           fifo.string() + ": it is a pipe; a configuration that can be read again is a file");
@@ -131,18 +100,18 @@ TEST_CASE("config text: a pipe is rejected without waiting for whoever writes in
 
 TEST_CASE("config text: a file of the largest size is read, and one byte more is too much",
           "[control][config_text]") {
-    const TempDir dir;
+    const Folder dir;
     const std::string largest(most_config_bytes, '#');
-    CHECK(read_config_text(dir.file(largest)).size() == most_config_bytes);
-    const fs::path larger = dir.file(largest + "#");
+    CHECK(read_config_text(dir.written("eplb.toml", largest)).size() == most_config_bytes);
+    const fs::path larger = dir.written("eplb.toml", largest + "#");
     CHECK(message_of(larger) ==
           larger.string() + ": it is larger than 1MiB, which no configuration is");
 }
 
 TEST_CASE("config text: a file of many gigabytes is rejected as soon as that is clear",
           "[control][config_text]") {
-    const TempDir dir;
-    const fs::path file = dir.file("");
+    const Folder dir;
+    const fs::path file = dir.written("eplb.toml", "");
     fs::resize_file(file, std::uintmax_t{64} << 30);  // sparse
     CHECK(message_of(file) ==
           file.string() + ": it is larger than 1MiB, which no configuration is");
@@ -150,8 +119,8 @@ TEST_CASE("config text: a file of many gigabytes is rejected as soon as that is 
 
 TEST_CASE("config text: a file that may not be read is told by its name",
           "[control][config_text]") {
-    const TempDir dir;
-    const fs::path file = dir.file("a = 1\n");
+    const Folder dir;
+    const fs::path file = dir.written("eplb.toml", "a = 1\n");
     fs::permissions(dir.path(), fs::perms{0755});
     fs::permissions(file, fs::perms{0});
     const std::string expected = "cannot open " + file.string() + ": Permission denied";
@@ -163,15 +132,15 @@ TEST_CASE("config text: a file that may not be read is told by its name",
 }
 
 TEST_CASE("config text: UTF-16 is told as what it is", "[control][config_text]") {
-    const TempDir dir;
+    const Folder dir;
     for (const std::string& text : {"\xff\xfe"s + "a\0"s, "\xfe\xff"s + "\0a"s, "\xff\xfe"s}) {
-        const fs::path file = dir.file(text);
+        const fs::path file = dir.written("eplb.toml", text);
         CHECK(message_of(file) == file.string() + ": it is UTF-16; save it as UTF-8");
     }
 }
 
 TEST_CASE("config text: a NUL byte is told with its line", "[control][config_text]") {
-    const TempDir dir;
+    const Folder dir;
     const std::vector<std::pair<std::string, std::string>> table{
         {"\0"s, "1"},
         {"a = 1\0\n"s, "1"},
@@ -180,7 +149,7 @@ TEST_CASE("config text: a NUL byte is told with its line", "[control][config_tex
         {"\0a\0 \0=\0"s, "1"},  // UTF-16 without a mark
     };
     for (const auto& [text, line] : table) {
-        const fs::path file = dir.file(text);
+        const fs::path file = dir.written("eplb.toml", text);
         CHECK(message_of(file) ==
               file.string() + ":" + line + ": error: there is a NUL byte: this is no text");
     }
@@ -188,15 +157,15 @@ TEST_CASE("config text: a NUL byte is told with its line", "[control][config_tex
 
 TEST_CASE("config text: no descriptor is left open, whatever there is to read",
           "[control][config_text]") {
-    const TempDir dir;
-    const fs::path fifo = dir / "fifo";
+    const Folder dir;
+    const fs::path fifo = dir.file("fifo");
     REQUIRE(::mkfifo(fifo.c_str(), 0600) == 0);
     const DescriptorCheck descriptors;
-    CHECK(message_of(dir.file("a = 1\n")) == "no error");
-    CHECK(message_of(dir.file("\0"s)) != "no error");
+    CHECK(message_of(dir.written("eplb.toml", "a = 1\n")) == "no error");
+    CHECK(message_of(dir.written("eplb.toml", "\0"s)) != "no error");
     CHECK(message_of(dir.path()) != "no error");
     CHECK(message_of(fifo) != "no error");
     CHECK(message_of("/dev/zero") != "no error");
-    CHECK(message_of(dir / "missing") != "no error");
+    CHECK(message_of(dir.file("missing")) != "no error");
     CHECK(descriptors.leaked() == 0);
 }

@@ -2,6 +2,7 @@
 
 #include "eplb/reactor.hpp"
 #include "support/catch.hpp"
+#include "support/folder.hpp"
 #include "support/function_task.hpp"
 #include "support/net.hpp"
 #include "support/peer.hpp"
@@ -33,6 +34,7 @@ using eplb::ManualClock;
 using eplb::Reactor;
 using eplb::test::connect_to;
 using eplb::test::contains;
+using eplb::test::Folder;
 using eplb::test::get_option;
 
 namespace {
@@ -62,28 +64,6 @@ struct Fixture {
             REQUIRE(clients.back().valid());
         }
     }
-};
-
-class TemporaryDirectory {
-public:
-    TemporaryDirectory() {
-        std::string name = (std::filesystem::temp_directory_path() / "eplb-unit-XXXXXX").string();
-        REQUIRE(::mkdtemp(name.data()) != nullptr);
-        path_ = name;
-    }
-    ~TemporaryDirectory() {
-        std::error_code ignored;
-        std::filesystem::remove_all(path_, ignored);
-    }
-    TemporaryDirectory(const TemporaryDirectory&) = delete;
-    TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-    [[nodiscard]] Address socket(const std::string& name) const {
-        return Address::parse("unix:" + (path_ / name).string());
-    }
-    [[nodiscard]] std::filesystem::path file(const std::string& name) const { return path_ / name; }
-
-private:
-    std::filesystem::path path_;
 };
 
 int error_of_listen_on(const Address& address) {
@@ -194,7 +174,7 @@ TEST_CASE("listen_on: one IPv6 address takes no IPv4 clients", "[reactor][accept
 
 TEST_CASE("listen_on: a Unix path that a dead process left behind is taken over",
           "[reactor][acceptor]") {
-    const TemporaryDirectory directory;
+    const Folder directory;
     const Address address = directory.socket("stale.sock");
     { const Fd dead = listen_on(address); }
     REQUIRE(std::filesystem::exists(directory.file("stale.sock")));
@@ -206,7 +186,7 @@ TEST_CASE("listen_on: a Unix path that a dead process left behind is taken over"
 }
 
 TEST_CASE("listen_on: a Unix path on which somebody listens is not taken", "[reactor][acceptor]") {
-    const TemporaryDirectory directory;
+    const Folder directory;
     const Address address = directory.socket("live.sock");
     const Fd alive = listen_on(address);
     CHECK(error_of_listen_on(address) == EADDRINUSE);
@@ -217,7 +197,7 @@ TEST_CASE("listen_on: a Unix path on which somebody listens is not taken", "[rea
 
 TEST_CASE("listen_on: a live Unix socket with a full backlog is not taken for a stale one",
           "[reactor][acceptor]") {
-    const TemporaryDirectory directory;
+    const Folder directory;
     const Address address = directory.socket("busy.sock");
     const Fd alive = listen_on(address, {.backlog = 0});
     std::vector<Fd> waiting;
@@ -236,7 +216,7 @@ TEST_CASE("listen_on: a live Unix socket with a full backlog is not taken for a 
 }
 
 TEST_CASE("listen_on: a file that is no socket is never removed", "[reactor][acceptor]") {
-    const TemporaryDirectory directory;
+    const Folder directory;
     std::ofstream{directory.file("precious")} << "data";
     CHECK(error_of_listen_on(directory.socket("precious")) == EADDRINUSE);
     CHECK(std::filesystem::file_size(directory.file("precious")) == 4);
