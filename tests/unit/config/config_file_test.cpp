@@ -7,6 +7,7 @@
 #include "support/config_nodes.hpp"
 #include "support/folder.hpp"
 #include "support/process.hpp"
+#include "support/variable.hpp"
 
 #include <algorithm>
 #include <cstdint>
@@ -32,6 +33,7 @@ using eplb::test::contains;
 using eplb::test::Folder;
 using eplb::test::starts_with;
 using eplb::test::table_of;
+using eplb::test::Variable;
 using eplb::test::word;
 
 namespace {
@@ -72,18 +74,6 @@ std::string report_of(std::string_view text) {
     const ConfigFile file{text};
     return report_of(file, file.source());
 }
-
-// A variable of this process, gone with it.
-class Variable {
-public:
-    Variable(const char* name, const char* value) : name_{name} { ::setenv(name, value, 1); }
-    ~Variable() { ::unsetenv(name_); }
-    Variable(const Variable&) = delete;
-    Variable& operator=(const Variable&) = delete;
-
-private:
-    const char* name_;
-};
 
 Config resolved(const Settings& settings) {
     Diagnostics diagnostics;
