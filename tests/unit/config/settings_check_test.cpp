@@ -2,7 +2,6 @@
 
 #include "support/catch.hpp"
 
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -163,38 +162,6 @@ TEST_CASE("settings check: many services, listeners and backends are checked in 
     check_settings(settings, diagnostics);
     CHECK(diagnostics.errors() == 0);
     CHECK(diagnostics.warnings() == many - 1);
-}
-
-TEST_CASE("settings check: what goes by a client's address says nothing of clients of Unix sockets",
-          "[control][settings_check]") {
-    const auto say = [](Service& of, const std::string& key, std::uint32_t line) {
-        of.origins[key] = {Origin::Kind::file, in_line(line), false};
-    };
-    Settings settings;
-    settings.services.push_back(
-        service("x", {{":1", in_line(1)}, {"unix:/run/x", in_line(1)}, {"unix:@y", in_line(1)}}));
-    Service& one = settings.services[0];
-    one.backends = {backend("10.0.0.1:1")};
-    CHECK(checked(settings) == Lines{});
-    one.values.config.balance = GENERATE(eplb::Balance::source_hash, eplb::Balance::consistent);
-    one.values.config.max_connections_per_source = 5;
-    one.values.config.connection_rate_per_source = {5, std::chrono::seconds{1}};
-    say(one, "balance", 2);
-    say(one, "max_connections_per_source", 3);
-    say(one, "connection_rate_per_source", 4);
-    const std::string why = ": clients of unix:/run/x have no address: they ";
-    CHECK(checked(settings) ==
-          Lines{"f:2:1: warning: balance" + why + "get each backend in turn\n",
-                "f:3:1: warning: max_connections_per_source" + why + "are not counted\n",
-                "f:4:1: warning: connection_rate_per_source" + why + "are not counted\n"});
-    SECTION("unless a header brings one") {
-        one.values.config.accept_proxy = eplb::AcceptProxy::any;
-        CHECK(checked(settings) == Lines{});
-    }
-    SECTION("or there are none") {
-        one.values.listen.resize(1);
-        CHECK(checked(settings) == Lines{});
-    }
 }
 
 TEST_CASE("settings check: a service without a backend with a weight is warned of",
