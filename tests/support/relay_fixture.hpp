@@ -11,21 +11,25 @@
 
 namespace eplb::test {
 
+/// All the ways to move bytes, to be had by GENERATE(values(all_relay_modes)).
+inline const auto all_relay_modes = {RelayMode::automatic, RelayMode::splice, RelayMode::copy};
+
 /// client <-TCP-> relay <-TCP-> server, all in one process and on one thread.
 class RelayFixture {
 public:
     struct Options {
-        RelayContext::Options context;
-        RelayTimeouts timeouts;
-        PairOptions client_pair;  ///< near is the client, far the relay
-        PairOptions server_pair;  ///< near is the relay, far the server
+        RelayContext::Options context = {};
+        RelayTimeouts timeouts = {};
+        PairOptions client_pair = {};  ///< near is the client, far the relay
+        PairOptions server_pair = {};  ///< near is the relay, far the server
+        bool unix_sockets = false;     ///< instead of TCP
         DescriptorBudget* budget = nullptr;
     };
 
     RelayFixture() : RelayFixture{Options{}} {}
     explicit RelayFixture(Options options) : context{std::move(options.context), options.budget} {
-        Pair to_client = tcp_pair(options.client_pair);
-        Pair to_server = tcp_pair(options.server_pair);
+        Pair to_client = options.unix_sockets ? unix_pair() : tcp_pair(options.client_pair);
+        Pair to_server = options.unix_sockets ? unix_pair() : tcp_pair(options.server_pair);
         client = Peer{std::move(to_client.near)};
         server = Peer{std::move(to_server.far)};
         relay = std::make_unique<Relay>(reactor, context, std::move(to_client.far),

@@ -7,6 +7,7 @@
 #include "support/net.hpp"
 #include "support/peer.hpp"
 #include "support/process.hpp"
+#include "support/relay_fixture.hpp"
 
 #include <cerrno>
 #include <fcntl.h>
@@ -26,6 +27,7 @@ using eplb::Reactor;
 using eplb::RelayContext;
 using eplb::RelayMode;
 using eplb::Watch;
+using eplb::test::all_relay_modes;
 using eplb::test::Bytes;
 using eplb::test::FunctionTask;
 using eplb::test::Loop;
@@ -39,8 +41,9 @@ namespace {
 
 struct Options {
     RelayContext::Options context;
-    PairOptions source;       ///< near is the sender, far the flow's source
-    PairOptions destination;  ///< near is the flow's destination, far the receiver
+    PairOptions source;         ///< near is the sender, far the flow's source
+    PairOptions destination;    ///< near is the flow's destination, far the receiver
+    bool unix_sockets = false;  ///< instead of TCP; then short reads are not trusted
     DescriptorBudget* budget = nullptr;
 };
 
@@ -56,8 +59,9 @@ public:
     explicit Fixture(RelayMode mode) : Fixture{with_mode(mode)} {}
     explicit Fixture(Options options)
         : context{std::move(options.context), options.budget},
-          in{eplb::test::tcp_pair(options.source)},
-          out{eplb::test::tcp_pair(options.destination)} {
+          in{options.unix_sockets ? eplb::test::unix_pair() : eplb::test::tcp_pair(options.source)},
+          out{options.unix_sockets ? eplb::test::unix_pair()
+                                   : eplb::test::tcp_pair(options.destination)} {
         sender = Peer{std::move(in.near)};
         receiver = Peer{std::move(out.far)};
         task.set([this] {
@@ -69,7 +73,7 @@ public:
         if (source.attach(in.far.get()) != 0 || destination.attach(out.near.get()) != 0) {
             throw std::runtime_error{"cannot watch"};
         }
-        flow.trust_short_reads();
+        if (!options.unix_sockets) flow.trust_short_reads();
         loop.add(sender);
         loop.add(receiver);
     }
@@ -93,7 +97,11 @@ public:
     int pumps = 0;
 };
 
-const auto all_modes = {RelayMode::automatic, RelayMode::splice, RelayMode::copy};
+Options between_unix_sockets(RelayMode mode) {
+    Options options = with_mode(mode);
+    options.unix_sockets = true;
+    return options;
+}
 
 // A destination that holds little, so that bytes get stuck soon.
 Options narrow(RelayMode mode) {
@@ -106,7 +114,7 @@ Options narrow(RelayMode mode) {
 }  // namespace
 
 TEST_CASE("flow: every byte arrives, and the end of the stream behind them", "[proxy][flow]") {
-    const RelayMode mode = GENERATE(values(all_modes));
+    const RelayMode mode = GENERATE(values(all_relay_modes));
     // Around the sizes of pages, the scratch buffer, pipes, and what all of the buffers hold
     // together.
     const std::size_t size = GENERATE(as<std::size_t>{}, 0, 1, 2, 4095, 4096, 4097, 65535, 65536,
@@ -126,7 +134,7 @@ TEST_CASE("flow: every byte arrives, and the end of the stream behind them", "[p
 }
 
 TEST_CASE("flow: a stream of small messages arrives unchanged", "[proxy][flow]") {
-    const RelayMode mode = GENERATE(values(all_modes));
+    const RelayMode mode = GENERATE(values(all_relay_modes));
     CAPTURE(mode);
     Fixture f{mode};
     Bytes expected;
@@ -143,7 +151,7 @@ TEST_CASE("flow: a stream of small messages arrives unchanged", "[proxy][flow]")
 
 TEST_CASE("flow: a drained source is blocked, and holds neither a pipe nor the reactor",
           "[proxy][flow]") {
-    const RelayMode mode = GENERATE(values(all_modes));
+    const RelayMode mode = GENERATE(values(all_relay_modes));
     CAPTURE(mode);
     Fixture f{mode};
     f.sender.send(pattern(300'000));
@@ -176,7 +184,7 @@ TEST_CASE("flow: bytes left in the socket survive a full pipe", "[proxy][flow]")
 
 TEST_CASE("flow: small segments that fill a pipe's slots long before its bytes all arrive",
           "[proxy][flow]") {
-    const RelayMode mode = GENERATE(values(all_modes));
+    const RelayMode mode = GENERATE(values(all_relay_modes));
     CAPTURE(mode);
     Options options = narrow(mode);
     options.context.pipe_bytes = 64 * 1024;
@@ -200,7 +208,7 @@ TEST_CASE("flow: small segments that fill a pipe's slots long before its bytes a
 }
 
 TEST_CASE("flow: a reader that takes a few bytes at a time gets them all", "[proxy][flow]") {
-    const RelayMode mode = GENERATE(values(all_modes));
+    const RelayMode mode = GENERATE(values(all_relay_modes));
     CAPTURE(mode);
     Fixture f{narrow(mode)};
     const std::size_t size = 60'000;
@@ -220,7 +228,7 @@ TEST_CASE("flow: a reader that takes a few bytes at a time gets them all", "[pro
 }
 
 TEST_CASE("flow: the end of the stream does not overtake bytes that are stuck", "[proxy][flow]") {
-    const RelayMode mode = GENERATE(values(all_modes));
+    const RelayMode mode = GENERATE(values(all_relay_modes));
     CAPTURE(mode);
     Fixture f{narrow(mode)};
     f.receiver.hold();
@@ -240,7 +248,7 @@ TEST_CASE("flow: the end of the stream does not overtake bytes that are stuck", 
 
 TEST_CASE("flow: a stalled destination stalls the source, and memory stays bounded",
           "[proxy][flow]") {
-    const RelayMode mode = GENERATE(values(all_modes));
+    const RelayMode mode = GENERATE(values(all_relay_modes));
     CAPTURE(mode);
     Options options = narrow(mode);
     options.source.near_send_buffer = 4096;
@@ -257,7 +265,7 @@ TEST_CASE("flow: a stalled destination stalls the source, and memory stays bound
 
 TEST_CASE("flow: with a budget it stops when that is spent, and says that there is more",
           "[proxy][flow]") {
-    const RelayMode mode = GENERATE(values(all_modes));
+    const RelayMode mode = GENERATE(values(all_relay_modes));
     CAPTURE(mode);
     Options options = with_mode(mode);
     options.context.pipe_bytes = 64 * 1024;
@@ -285,7 +293,7 @@ TEST_CASE("flow: with a budget it stops when that is spent, and says that there 
 
 TEST_CASE("flow: with no budget at all it moves nothing and says that there is more",
           "[proxy][flow]") {
-    const RelayMode mode = GENERATE(values(all_modes));
+    const RelayMode mode = GENERATE(values(all_relay_modes));
     CAPTURE(mode);
     Fixture f{mode};
     f.sender.send("hello");
@@ -300,7 +308,7 @@ TEST_CASE("flow: with no budget at all it moves nothing and says that there is m
 }
 
 TEST_CASE("flow: urgent data does not wedge the stream", "[proxy][flow]") {
-    const RelayMode mode = GENERATE(values(all_modes));
+    const RelayMode mode = GENERATE(values(all_relay_modes));
     CAPTURE(mode);
     Fixture f{mode};
     std::string before;
@@ -331,7 +339,7 @@ TEST_CASE("flow: urgent data does not wedge the stream", "[proxy][flow]") {
 TEST_CASE(
     "flow: urgent data that arrives together with what is around it does not wedge the stream",
     "[proxy][flow]") {
-    const RelayMode mode = GENERATE(values(all_modes));
+    const RelayMode mode = GENERATE(values(all_relay_modes));
     CAPTURE(mode);
     Fixture f{mode};
     f.loop.turn();
@@ -352,7 +360,7 @@ TEST_CASE(
 
 TEST_CASE("flow: of a reset source, what it sent before arrives, and then it is a failure",
           "[proxy][flow]") {
-    const RelayMode mode = GENERATE(values(all_modes));
+    const RelayMode mode = GENERATE(values(all_relay_modes));
     const std::size_t size = GENERATE(as<std::size_t>{}, 0, 1, 5000, 65536, 100'000);
     CAPTURE(mode, size);
     Fixture f{mode};
@@ -374,7 +382,7 @@ TEST_CASE("flow: of a reset source, what it sent before arrives, and then it is 
 
 TEST_CASE("flow: a reset behind a byte that came in the same instant is not lost",
           "[proxy][flow]") {
-    const RelayMode mode = GENERATE(values(all_modes));
+    const RelayMode mode = GENERATE(values(all_relay_modes));
     CAPTURE(mode);
     Fixture f{mode};
     f.loop.turn();
@@ -390,7 +398,7 @@ TEST_CASE("flow: a reset behind a byte that came in the same instant is not lost
 
 TEST_CASE("flow: a source that is reset while its bytes are stuck fails only behind them",
           "[proxy][flow]") {
-    const RelayMode mode = GENERATE(values(all_modes));
+    const RelayMode mode = GENERATE(values(all_relay_modes));
     CAPTURE(mode);
     Fixture f{narrow(mode)};
     f.receiver.hold();
@@ -413,7 +421,7 @@ TEST_CASE("flow: a source that is reset while its bytes are stuck fails only beh
 }
 
 TEST_CASE("flow: a source that is known to be broken does not end cleanly", "[proxy][flow]") {
-    const RelayMode mode = GENERATE(values(all_modes));
+    const RelayMode mode = GENERATE(values(all_relay_modes));
     CAPTURE(mode);
     Fixture f{mode};
     f.loop.turn();
@@ -430,7 +438,7 @@ TEST_CASE("flow: a source that is known to be broken does not end cleanly", "[pr
 
 TEST_CASE("flow: a reset destination is a failure, and its pipe is not used again",
           "[proxy][flow]") {
-    const RelayMode mode = GENERATE(values(all_modes));
+    const RelayMode mode = GENERATE(values(all_relay_modes));
     CAPTURE(mode);
     Fixture f{narrow(mode)};
     f.receiver.hold();
@@ -448,7 +456,7 @@ TEST_CASE("flow: a reset destination is a failure, and its pipe is not used agai
 TEST_CASE(
     "flow: a destination that was reset before there was anything to write fails with the first byte",
     "[proxy][flow]") {
-    const RelayMode mode = GENERATE(values(all_modes));
+    const RelayMode mode = GENERATE(values(all_relay_modes));
     CAPTURE(mode);
     Fixture f{mode};
     f.receiver.reset();
@@ -677,72 +685,37 @@ TEST_CASE("flow: a lack of kernel memory for splice(2) is passed over by copying
 }
 
 TEST_CASE("flow: works between Unix sockets", "[proxy][flow]") {
-    const RelayMode mode = GENERATE(values(all_modes));
+    const RelayMode mode = GENERATE(values(all_relay_modes));
     CAPTURE(mode);
-    ManualClock clock;
-    Reactor reactor{clock};
-    RelayContext::Options options;
-    options.mode = mode;
-    RelayContext context{std::move(options)};
-    Pair in = eplb::test::unix_pair();
-    Pair out = eplb::test::unix_pair();
-    Peer sender{std::move(in.near)};
-    Peer receiver{std::move(out.far)};
-    FunctionTask task;
-    Watch source{reactor, task};
-    Watch destination{reactor, task};
-    Flow flow{source, destination, context};
-    task.set([&] { return flow.pump(100'000) == State::runnable ? Next::again : Next::wait; });
-    REQUIRE(source.attach(in.far.get()) == 0);
-    REQUIRE(destination.attach(out.near.get()) == 0);
-    Loop loop{reactor};
-    loop.add(sender);
-    loop.add(receiver);
-    sender.send(pattern(1'000'000));
-    sender.half_close();
-    REQUIRE(loop.until([&] { return receiver.over(); }));
-    CHECK(receiver.finished());
-    CHECK(receiver.received() == pattern(1'000'000));
+    Fixture f{between_unix_sockets(mode)};
+    f.budget = 100'000;
+    f.sender.send(pattern(1'000'000));
+    f.sender.half_close();
+    REQUIRE(f.loop.until([&] { return f.receiver.over(); }));
+    CHECK(f.receiver.finished());
+    CHECK(f.receiver.received() == pattern(1'000'000));
 }
 
 TEST_CASE(
     "flow: on a Unix socket a read that stops at a passed descriptor does not stop the stream",
     "[proxy][flow]") {
-    const RelayMode mode = GENERATE(values(all_modes));
+    const RelayMode mode = GENERATE(values(all_relay_modes));
     CAPTURE(mode);
     const eplb::test::DescriptorCheck descriptors;
     {
-        ManualClock clock;
-        Reactor reactor{clock};
-        RelayContext::Options options;
-        options.mode = mode;
-        RelayContext context{std::move(options)};
-        Pair in = eplb::test::unix_pair();
-        Pair out = eplb::test::unix_pair();
-        FunctionTask task;
-        Watch source{reactor, task};
-        Watch destination{reactor, task};
-        Flow flow{source, destination, context};  // short reads are not trusted
-        task.set([&] { return flow.pump(100'000) == State::runnable ? Next::again : Next::wait; });
-        REQUIRE(source.attach(in.far.get()) == 0);
-        REQUIRE(destination.attach(out.near.get()) == 0);
-
-        eplb::test::send_with_descriptor(in.near, "first", STDIN_FILENO);
-        Peer sender{std::move(in.near)};
-        Peer receiver{std::move(out.far)};
-        sender.send("second");
-        Loop loop{reactor};
-        loop.add(sender);
-        loop.add(receiver);
-        REQUIRE(loop.settle());
-        CHECK(receiver.received() == "firstsecond");  // the descriptor itself is dropped
+        Fixture f{between_unix_sockets(mode)};
+        f.budget = 100'000;
+        eplb::test::send_with_descriptor(f.sender.socket(), "first", STDIN_FILENO);
+        f.sender.send("second");
+        REQUIRE(f.loop.settle());
+        CHECK(f.receiver.received() == "firstsecond");  // the descriptor itself is dropped
     }
     CHECK(descriptors.leaked() == 0);
 }
 
 TEST_CASE("flow: leaves no descriptor behind, however it ends", "[proxy][flow]") {
     const eplb::test::DescriptorCheck descriptors;
-    for (const RelayMode mode : all_modes) {
+    for (const RelayMode mode : all_relay_modes) {
         for (int end = 0; end < 4; ++end) {
             Fixture f{narrow(mode)};
             f.receiver.hold();

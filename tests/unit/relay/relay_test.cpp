@@ -23,6 +23,7 @@ using eplb::Relay;
 using eplb::RelayContext;
 using eplb::RelayMode;
 using eplb::RelayResult;
+using eplb::test::all_relay_modes;
 using eplb::test::Bytes;
 using eplb::test::FunctionTask;
 using eplb::test::Loop;
@@ -33,8 +34,6 @@ using eplb::test::RelayFixture;
 using Options = eplb::test::RelayFixture::Options;
 
 namespace {
-
-const auto all_modes = {RelayMode::automatic, RelayMode::splice, RelayMode::copy};
 
 Options with_mode(RelayMode mode) {
     Options options;
@@ -63,7 +62,7 @@ Options narrow(RelayMode mode) {
 }  // namespace
 
 TEST_CASE("relay: bytes go both ways at once", "[proxy][relay]") {
-    const RelayMode mode = GENERATE(values(all_modes));
+    const RelayMode mode = GENERATE(values(all_relay_modes));
     CAPTURE(mode);
     RelayFixture f{with_mode(mode)};
     f.client.send(pattern(1'000'000, 1));
@@ -81,7 +80,7 @@ TEST_CASE("relay: bytes go both ways at once", "[proxy][relay]") {
 }
 
 TEST_CASE("relay: a client that half-closed still gets the whole answer", "[proxy][relay]") {
-    const RelayMode mode = GENERATE(values(all_modes));
+    const RelayMode mode = GENERATE(values(all_relay_modes));
     CAPTURE(mode);
     RelayFixture f{with_mode(mode)};
     f.client.send("request");
@@ -159,7 +158,7 @@ TEST_CASE("relay: a connection that was over before it was relayed ends", "[prox
 }
 
 TEST_CASE("relay: a byte at a time, back and forth", "[proxy][relay]") {
-    const RelayMode mode = GENERATE(values(all_modes));
+    const RelayMode mode = GENERATE(values(all_relay_modes));
     CAPTURE(mode);
     RelayFixture f{with_mode(mode)};
     for (std::size_t i = 1; i <= 200; ++i) {
@@ -172,7 +171,7 @@ TEST_CASE("relay: a byte at a time, back and forth", "[proxy][relay]") {
 }
 
 TEST_CASE("relay: both directions stalled at once resume without loss", "[proxy][relay]") {
-    const RelayMode mode = GENERATE(values(all_modes));
+    const RelayMode mode = GENERATE(values(all_relay_modes));
     CAPTURE(mode);
     RelayFixture f{narrow(mode)};
     f.client.hold();
@@ -196,7 +195,7 @@ TEST_CASE("relay: both directions stalled at once resume without loss", "[proxy]
 
 TEST_CASE("relay: a reset of one side becomes a reset of the other, behind what was received",
           "[proxy][relay]") {
-    const RelayMode mode = GENERATE(values(all_modes));
+    const RelayMode mode = GENERATE(values(all_relay_modes));
     const bool by_client = GENERATE(true, false);
     const std::size_t size = GENERATE(as<std::size_t>{}, 0, 1, 5000);
     CAPTURE(mode, by_client, size);
@@ -214,7 +213,7 @@ TEST_CASE("relay: a reset of one side becomes a reset of the other, behind what 
 
 TEST_CASE("relay: a reset waits until the survivor has what was received before",
           "[proxy][relay]") {
-    const RelayMode mode = GENERATE(values(all_modes));
+    const RelayMode mode = GENERATE(values(all_relay_modes));
     CAPTURE(mode);
     RelayFixture f{narrow(mode)};
     f.client.hold();
@@ -255,7 +254,7 @@ TEST_CASE("relay: a survivor that never reads is not waited for without end", "[
 
 TEST_CASE("relay: a reset of a side that is being written to becomes a reset of the writer",
           "[proxy][relay]") {
-    const RelayMode mode = GENERATE(values(all_modes));
+    const RelayMode mode = GENERATE(values(all_relay_modes));
     CAPTURE(mode);
     RelayFixture f{narrow(mode)};
     f.server.hold();
@@ -271,7 +270,7 @@ TEST_CASE("relay: a reset of a side that is being written to becomes a reset of 
 TEST_CASE("relay: the answer of a server that stops reading and resets is not lost",
           "[proxy][relay]") {
     // Like an HTTP server that refuses an upload: it answers, and closes with unread input.
-    const RelayMode mode = GENERATE(values(all_modes));
+    const RelayMode mode = GENERATE(values(all_relay_modes));
     CAPTURE(mode);
     RelayFixture f{narrow(mode)};
     f.server.hold();
@@ -640,58 +639,32 @@ TEST_CASE("relay: a socket that cannot be watched throws and closes both", "[pro
 }
 
 TEST_CASE("relay: works between Unix sockets", "[proxy][relay]") {
-    eplb::ManualClock clock;
-    eplb::Reactor reactor{clock};
-    RelayContext context{RelayContext::Options{}};
-    Pair to_client = eplb::test::unix_pair();
-    Pair to_server = eplb::test::unix_pair();
-    std::optional<RelayResult> result;
-    Relay relay{reactor,
-                context,
-                std::move(to_client.far),
-                std::move(to_server.near),
-                {},
-                [&](const RelayResult& end) { result = end; }};
-    Peer client{std::move(to_client.near)};
-    Peer server{std::move(to_server.far)};
-    Loop loop{reactor};
-    loop.add(client);
-    loop.add(server);
-    client.send(pattern(500'000));
-    client.half_close();
-    REQUIRE(loop.until([&] { return server.finished(); }));
-    CHECK(server.received() == pattern(500'000));
-    server.half_close();
-    REQUIRE(loop.until([&] { return result.has_value(); }));
-    CHECK(result->reason == EndReason::client_fin);
+    RelayFixture f{{.unix_sockets = true}};
+    f.client.send(pattern(500'000));
+    f.client.half_close();
+    REQUIRE(f.loop.until([&] { return f.server.finished(); }));
+    CHECK(f.server.received() == pattern(500'000));
+    f.server.half_close();
+    REQUIRE(f.loop.until([&] { return f.over(); }));
+    CHECK(f.result->reason == EndReason::client_fin);
 }
 
 TEST_CASE("relay: a descriptor passed over a Unix socket is dropped, and no byte with it",
           "[proxy][relay]") {
     const eplb::test::DescriptorCheck descriptors;
     {
-        eplb::ManualClock clock;
-        eplb::Reactor reactor{clock};
-        RelayContext context{RelayContext::Options{}};
-        Pair to_client = eplb::test::unix_pair();
-        Pair to_server = eplb::test::unix_pair();
-        Relay relay{reactor, context, std::move(to_client.far), std::move(to_server.near), {}, {}};
-        eplb::test::send_with_descriptor(to_client.near, "first", 0);
-        Peer client{std::move(to_client.near)};
-        Peer server{std::move(to_server.far)};
-        client.send("second");
-        Loop loop{reactor};
-        loop.add(client);
-        loop.add(server);
-        REQUIRE(loop.settle());
-        CHECK(server.received() == "firstsecond");
+        RelayFixture f{{.unix_sockets = true}};
+        eplb::test::send_with_descriptor(f.client.socket(), "first", 0);
+        f.client.send("second");
+        REQUIRE(f.loop.settle());
+        CHECK(f.server.received() == "firstsecond");
     }
     CHECK(descriptors.leaked() == 0);
 }
 
 TEST_CASE("relay: many at once with shared pipes never mix their bytes, whoever dies",
           "[proxy][relay]") {
-    const RelayMode mode = GENERATE(values(all_modes));
+    const RelayMode mode = GENERATE(values(all_relay_modes));
     const auto seed = GENERATE(range(1U, 4U));
     CAPTURE(mode, seed);
     std::mt19937 random{seed};
