@@ -37,15 +37,22 @@ std::uint64_t attempts(const Fixture& f) {
     return sum;
 }
 
-// The most attempts that any turn made until `count` sessions are over.
-std::uint64_t most_attempts_in_a_turn(Fixture& f, std::size_t count) {
+// The most by which `count()` grew in any turn, until `done()`.
+template <class Count, class Done>
+std::uint64_t most_in_a_turn(Fixture& f, const Count& count, const Done& done) {
     std::uint64_t most = 0;
-    REQUIRE(f.loop.until([&, before = attempts(f)]() mutable {
-        const std::uint64_t now = attempts(f);
+    REQUIRE(f.loop.until([&, before = std::uint64_t{count()}]() mutable {
+        const std::uint64_t now = count();
         most = std::max(most, now - std::exchange(before, now));
-        return f.observer.ends.size() >= count;
+        return done();
     }));
     return most;
+}
+
+// The most attempts that any turn made until `count` sessions are over.
+std::uint64_t most_attempts_in_a_turn(Fixture& f, std::size_t count) {
+    return most_in_a_turn(
+        f, [&] { return attempts(f); }, [&] { return f.observer.ends.size() >= count; });
 }
 
 }  // namespace
@@ -111,14 +118,31 @@ namespace {
 const Script polite{.echo = true, .finish_with_peer = true};
 
 // The most sessions that ended in one turn, until all of `count` have.
-std::size_t most_ends_in_a_turn(Fixture& f, std::size_t count) {
-    std::size_t most = 0;
-    REQUIRE(f.loop.until([&, before = f.observer.ends.size()]() mutable {
-        const std::size_t now = f.observer.ends.size();
-        most = std::max(most, now - std::exchange(before, now));
-        return now >= count;
-    }));
-    return most;
+std::uint64_t most_ends_in_a_turn(Fixture& f, std::size_t count) {
+    const auto ends = [&] { return f.observer.ends.size(); };
+    return most_in_a_turn(f, ends, [&] { return ends() >= count; });
+}
+
+// What becomes of the sessions of backends that are removed; if it is drain, they have 5 s.
+Config with_removal(const Fixture& f, eplb::OnRemove on_remove) {
+    Config config = f.config();
+    config.services[0].on_remove = on_remove;
+    if (on_remove == eplb::OnRemove::drain) config.services[0].drain_timeout = 5s;
+    return config;
+}
+
+void apply(Fixture& f, const Config& config) {
+    f.proxy->apply(config);
+    REQUIRE(f.loop.settle());
+}
+
+// A proxy with one backend that takes one session, and a queue for others.
+Config with_queue(const Fixture& f, std::size_t places) {
+    Config config = f.config();
+    config.services[0].queue = static_cast<std::uint32_t>(places);
+    config.services[0].queue_timeout = 0s;
+    config.services[0].backends[0].max_connections = 1;
+    return config;
 }
 
 void connect_through(Fixture& f, std::size_t count) {
@@ -135,8 +159,7 @@ constexpr std::size_t few_in_a_turn = 64;
 TEST_CASE("turns: sessions of what was removed are reset a few in a turn, and only those",
           "[proxy][turns]") {
     Fixture f{2, polite};
-    Config config = f.config();
-    config.services[0].on_remove = eplb::OnRemove::close;
+    Config config = with_removal(f, eplb::OnRemove::close);
     f.start(config);
     connect_through(f, 200);
     config.services[0].backends.erase(config.services[0].backends.begin());
@@ -151,14 +174,11 @@ TEST_CASE("turns: sessions of what was removed are reset a few in a turn, and on
 TEST_CASE("turns: so are those of many removed backends, and of some when their time is over",
           "[proxy][turns]") {
     Fixture f{12, polite};
-    Config config = f.config();
-    config.services[0].on_remove = eplb::OnRemove::drain;
-    config.services[0].drain_timeout = 5s;
+    Config config = with_removal(f, eplb::OnRemove::drain);
     f.start(config);
     connect_through(f, 180);
     config.services[0].backends.resize(1);
-    f.proxy->apply(config);
-    REQUIRE(f.loop.settle());
+    apply(f, config);
     CHECK(f.observer.ends.empty());
     f.clock.advance(6s);
     CHECK(most_ends_in_a_turn(f, 165) <= few_in_a_turn);
@@ -169,18 +189,14 @@ TEST_CASE("turns: so are those of many removed backends, and of some when their 
 TEST_CASE("turns: a backend that returns keeps its sessions, while those of others end",
           "[proxy][turns]") {
     Fixture f{3, polite};
-    Config config = f.config();
-    config.services[0].on_remove = eplb::OnRemove::drain;
-    config.services[0].drain_timeout = 5s;
+    Config config = with_removal(f, eplb::OnRemove::drain);
     f.start(config);
     connect_through(f, 9);
     const Config whole = config;
     config.services[0].backends.resize(1);
-    f.proxy->apply(config);
-    REQUIRE(f.loop.settle());
+    apply(f, config);
     config.services[0].backends.push_back(whole.services[0].backends[1]);
-    f.proxy->apply(config);
-    REQUIRE(f.loop.settle());
+    apply(f, config);
     f.clock.advance(6s);
     REQUIRE(f.until_ended(3));
     REQUIRE(f.loop.settle());
@@ -205,8 +221,7 @@ TEST_CASE("turns: what is left when the drain timeout is over ends a few in a tu
 TEST_CASE("turns: what is ordered while sessions are being reset is done after it",
           "[proxy][turns]") {
     Fixture f{2, polite};
-    Config config = f.config();
-    config.services[0].on_remove = eplb::OnRemove::close;
+    Config config = with_removal(f, eplb::OnRemove::close);
     f.start(config);
     connect_through(f, 300);
     config.services[0].backends.erase(config.services[0].backends.begin());
@@ -228,8 +243,7 @@ TEST_CASE("turns: sessions learn of a new timeout, however many there are", "[pr
     f.start(config);
     connect_through(f, 300);
     config.services[0].idle_timeout = 1s;
-    f.proxy->apply(config);
-    REQUIRE(f.loop.settle());
+    apply(f, config);
     f.clock.advance(2s);
     REQUIRE(f.until_ended(300));
 }
@@ -240,10 +254,7 @@ TEST_CASE("turns: clients who wait are let in by the dozen when there is room, i
           "[proxy][turns]") {
     constexpr std::size_t count = 200;
     Fixture f{1, polite};
-    Config config = f.config();
-    config.services[0].queue = count;
-    config.services[0].queue_timeout = 0s;
-    config.services[0].backends[0].max_connections = 1;
+    Config config = with_queue(f, count);
     f.start(config);
     std::vector<std::string> expected;
     for (std::size_t i = 0; i < count; ++i) {
@@ -256,15 +267,9 @@ TEST_CASE("turns: clients who wait are let in by the dozen when there is room, i
     config.services[0].backends[0].max_connections = 1000;
     f.proxy->apply(config);
     std::size_t turns = 0;
-    std::size_t most = 0;
-    REQUIRE(f.loop.until([&, before = f.observer.starts.size()]() mutable {
-        ++turns;
-        const std::size_t now = f.observer.starts.size();
-        most = std::max(most, now - std::exchange(before, now));
-        return now == count;
-    }));
+    const auto starts = [&] { return f.observer.starts.size(); };
+    CHECK(most_in_a_turn(f, starts, [&] { return ++turns, starts() == count; }) <= 128);
     CHECK(turns < 20);
-    CHECK(most <= 128);
     std::vector<std::string> served;
     for (const auto& start : f.observer.starts) served.push_back(start.client.to_string());
     CHECK(served == expected);
@@ -273,16 +278,12 @@ TEST_CASE("turns: clients who wait are let in by the dozen when there is room, i
 TEST_CASE("turns: as many are let in as there are places, and the others go on waiting",
           "[proxy][turns]") {
     Fixture f{1, polite};
-    Config config = f.config();
-    config.services[0].queue = 100;
-    config.services[0].queue_timeout = 0s;
-    config.services[0].backends[0].max_connections = 1;
+    Config config = with_queue(f, 100);
     f.start(config);
     for (std::size_t i = 0; i < 20; ++i) f.connect();
     REQUIRE(f.loop.settle());
     config.services[0].backends[0].max_connections = 5;
-    f.proxy->apply(config);
-    REQUIRE(f.loop.settle());
+    apply(f, config);
     CHECK(f.observer.starts.size() == 5);
     CHECK(f.proxy->active_sessions() == 20);
     for (std::size_t i = 0; i < 20; ++i) {
@@ -299,13 +300,9 @@ TEST_CASE("turns: who waits in the backlog of a listener that closes is dialled 
     for (int i = 0; i < 120; ++i) f.connect();
     bool drained = false;
     f.proxy->drain(0s, [&](std::size_t) { drained = true; });
-    std::uint64_t most = 0;
-    REQUIRE(f.loop.until([&, before = attempts(f)]() mutable {
-        const std::uint64_t now = attempts(f);
-        most = std::max(most, now - std::exchange(before, now));
-        return f.observer.starts.size() == 120;
-    }));
-    CHECK(most <= few_in_a_turn);
+    CHECK(most_in_a_turn(
+              f, [&] { return attempts(f); }, [&] { return f.observer.starts.size() == 120; }) <=
+          few_in_a_turn);
     CHECK_FALSE(drained);
     for (Peer& client : f.clients) client.half_close();
     REQUIRE(f.loop.until([&] { return drained; }));
