@@ -146,7 +146,7 @@ void pick(benchmark::State& state, Balance policy) {
     std::size_t turn = 0;
     for (auto _ : state) {
         const Backend* const picked =
-            balancer->pick(crowd.candidates, clients[turn % clients.size()], TimePoint{});
+            balancer->pick(crowd.candidates, {.client = clients[turn % clients.size()]});
         sessions[turn % sessions.size()] = Backend::Lease{*crowd.all[picked->index()]};
         ++turn;
     }

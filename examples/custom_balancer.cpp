@@ -24,11 +24,11 @@ public:
     void prepare(std::span<const Backend* const> backends) override { turns_.prepare(backends); }
 
     // For each client. Those that are down, full, or were tried for it are not among `candidates`.
-    const Backend* pick(const Candidates& candidates, const Address& client,
-                        TimePoint) noexcept override {
+    const Backend* pick(const Candidates& candidates,
+                        const PickContext& context) noexcept override {
         const std::span<const Backend* const> all = candidates.all();
         const bool local_works = all.front()->index() == 0;  // its place; no apply() changes it
-        if (local_works && (client.is_loopback() || all.size() == 1)) return all.front();
+        if (local_works && (context.client.is_loopback() || all.size() == 1)) return all.front();
         return turns_.next(local_works ? all.subspan(1) : all);
     }
 

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string_view>
 #include <vector>
 
 namespace eplb {
@@ -52,6 +53,16 @@ private:
     std::uint64_t round_ = 0;
 };
 
+/// For whom Balancer::pick() is asked. Valid during the call only. Further members may come, at the
+/// end and with a default.
+struct PickContext {
+    const Address& client;          ///< or whom a PROXY header named
+    std::string_view service = {};  ///< the name of the one that it came to
+    /// How many backends this client was sent to already, all of which failed it. 0: its first one.
+    std::size_t attempts = 0;
+    TimePoint now = {};  ///< when the reactor's turn began
+};
+
 /// Decides which backend a client gets. Pure: no I/O and no clock of its own, so that a sequence of
 /// picks can be tested as a table; it looks at backends, and changes nothing of them. Policies derive
 /// from it. Each worker has a balancer of its own for every service, and one more for the backups: it
@@ -74,8 +85,8 @@ public:
     /// nullptr: nobody. The client is reset, with EndReason::no_backend or as the one that was tried
     /// last failed; backups are not asked then. Who is not one of `candidates` counts as nobody, too,
     /// even one that is gone: it is looked for among them, in O(candidates).
-    [[nodiscard]] virtual const Backend* pick(const Candidates& candidates, const Address& client,
-                                              TimePoint now) noexcept = 0;
+    [[nodiscard]] virtual const Backend* pick(const Candidates& candidates,
+                                              const PickContext& context) noexcept = 0;
 };
 
 /// Each in turn, in proportion to the weights, and smoothly: 5:1:1 gives a a b a c a a, not a a a a
@@ -86,8 +97,8 @@ public:
 class EPLB_API RoundRobin final : public Balancer {
 public:
     void prepare(std::span<const Backend* const> backends) override;
-    [[nodiscard]] const Backend* pick(const Candidates& candidates, const Address& client,
-                                      TimePoint now) noexcept override;
+    [[nodiscard]] const Backend* pick(const Candidates& candidates,
+                                      const PickContext& context) noexcept override;
     /// For a policy that finds several equally good: whose turn it is among them.
     [[nodiscard]] const Backend* next(std::span<const Backend* const> among) noexcept;
 

@@ -15,8 +15,8 @@ namespace {
 
 class First final : public Balancer {
 public:
-    [[nodiscard]] const Backend* pick(const Candidates& candidates, const Address&,
-                                      TimePoint) noexcept override {
+    [[nodiscard]] const Backend* pick(const Candidates& candidates,
+                                      const PickContext&) noexcept override {
         return candidates.empty() ? nullptr : candidates.all().front();
     }
 };
@@ -53,7 +53,7 @@ void RoundRobin::prepare(std::span<const Backend* const> backends) {
     accounts_ = std::move(accounts);
 }
 
-const Backend* RoundRobin::pick(const Candidates& candidates, const Address&, TimePoint) noexcept {
+const Backend* RoundRobin::pick(const Candidates& candidates, const PickContext&) noexcept {
     return next(candidates.all());
 }
 

@@ -30,11 +30,10 @@ void HashRing::use(std::shared_ptr<const BalanceTable> table,
     table_ = std::static_pointer_cast<const HashRingTable>(std::move(table));
 }
 
-const Backend* HashRing::pick(const Candidates& candidates, const Address& client,
-                              TimePoint) noexcept {
+const Backend* HashRing::pick(const Candidates& candidates, const PickContext& context) noexcept {
     if (table_ == nullptr || candidates.empty()) return nullptr;
-    if (!has_key(client)) return turns_.next(candidates.all());
-    return table_->pick(candidates, client);
+    if (!has_key(context.client)) return turns_.next(candidates.all());
+    return table_->pick(candidates, context.client);
 }
 
 HashRingTable::HashRingTable(std::vector<Identity> owners, const HashRingTable* before)

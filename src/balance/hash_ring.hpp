@@ -46,8 +46,8 @@ public:
 
     /// Who has sessions is counted over the candidates: what the others had is to be taken over.
     /// Clients without an address get each in turn.
-    [[nodiscard]] const Backend* pick(const Candidates& candidates, const Address& client,
-                                      TimePoint now) noexcept override;
+    [[nodiscard]] const Backend* pick(const Candidates& candidates,
+                                      const PickContext& context) noexcept override;
 
 private:
     std::shared_ptr<const HashRingTable> table_;

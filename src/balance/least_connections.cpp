@@ -11,8 +11,7 @@ void LeastConnections::prepare(std::span<const Backend* const> backends) {
 // Where sessions are short, most backends have none most of the time: without turns among those
 // who tie, the first would get nearly everything, and without weights among them, weights would
 // count for nothing.
-const Backend* LeastConnections::pick(const Candidates& candidates, const Address&,
-                                      TimePoint) noexcept {
+const Backend* LeastConnections::pick(const Candidates& candidates, const PickContext&) noexcept {
     ties_.clear();
     for (const Backend* const candidate : candidates.all())
         ties_.offer(candidate, Load::of(*candidate));

@@ -10,8 +10,8 @@ namespace eplb {
 class LeastConnections final : public Balancer {
 public:
     void prepare(std::span<const Backend* const> backends) override;
-    [[nodiscard]] const Backend* pick(const Candidates& candidates, const Address& client,
-                                      TimePoint now) noexcept override;
+    [[nodiscard]] const Backend* pick(const Candidates& candidates,
+                                      const PickContext& context) noexcept override;
 
 private:
     Ties<Load> ties_;

@@ -12,12 +12,11 @@ void LeastTime::prepare(std::span<const Backend* const> backends) {
     latencies_.reserve(backends.size());
 }
 
-const Backend* LeastTime::pick(const Candidates& candidates, const Address&,
-                               TimePoint now) noexcept {
+const Backend* LeastTime::pick(const Candidates& candidates, const PickContext& context) noexcept {
     latencies_.clear();
     double highest = 1;  // nobody is known: then sessions and weights alone decide
     for (const Backend* const candidate : candidates.all()) {
-        latencies_.push_back(static_cast<double>(candidate->latency().at(now).count()));
+        latencies_.push_back(static_cast<double>(candidate->latency().at(context.now).count()));
         highest = std::max(highest, latencies_.back());
     }
     ties_.clear();

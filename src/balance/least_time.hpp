@@ -11,8 +11,8 @@ namespace eplb {
 class LeastTime final : public Balancer {
 public:
     void prepare(std::span<const Backend* const> backends) override;
-    [[nodiscard]] const Backend* pick(const Candidates& candidates, const Address& client,
-                                      TimePoint now) noexcept override;
+    [[nodiscard]] const Backend* pick(const Candidates& candidates,
+                                      const PickContext& context) noexcept override;
 
 private:
     std::vector<double> latencies_;  // of the candidates, in their order

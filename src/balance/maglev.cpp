@@ -28,11 +28,10 @@ void Maglev::use(std::shared_ptr<const BalanceTable> table,
     table_ = std::static_pointer_cast<const MaglevTable>(std::move(table));
 }
 
-const Backend* Maglev::pick(const Candidates& candidates, const Address& client,
-                            TimePoint) noexcept {
+const Backend* Maglev::pick(const Candidates& candidates, const PickContext& context) noexcept {
     if (table_ == nullptr || candidates.empty()) return nullptr;
-    if (!has_key(client)) return turns_.next(candidates.all());
-    return table_->pick(candidates, client);
+    if (!has_key(context.client)) return turns_.next(candidates.all());
+    return table_->pick(candidates, context.client);
 }
 
 MaglevTable::MaglevTable(std::vector<Identity> owners, const MaglevTable* before)

@@ -46,8 +46,8 @@ public:
     /// The owner of the client's slot. If that is no candidate, the owner of another slot that is
     /// the client's too, and so on: only the clients of who is missing go elsewhere, each to where
     /// its own hash says, and they come back with it. Clients without an address get each in turn.
-    [[nodiscard]] const Backend* pick(const Candidates& candidates, const Address& client,
-                                      TimePoint now) noexcept override;
+    [[nodiscard]] const Backend* pick(const Candidates& candidates,
+                                      const PickContext& context) noexcept override;
 
 private:
     std::shared_ptr<const MaglevTable> table_;

@@ -13,8 +13,7 @@ void TwoChoices::prepare(std::span<const Backend* const> backends) {
 
 // A lottery: each has as many tickets as its weight, in the order of the candidates. For the second
 // draw, the tickets of the first winner are taken out of the row.
-const Backend* TwoChoices::pick(const Candidates& candidates, const Address&,
-                                TimePoint now) noexcept {
+const Backend* TwoChoices::pick(const Candidates& candidates, const PickContext& context) noexcept {
     const std::span<const Backend* const> all = candidates.all();
     if (all.size() <= 1) return all.empty() ? nullptr : all.front();
 
@@ -29,7 +28,7 @@ const Backend* TwoChoices::pick(const Candidates& candidates, const Address&,
     std::uint64_t ticket = draw(total - taken);
     if (ticket >= begin) ticket += taken;
     const std::size_t second = owner_of(ticket);
-    return is_second_better(*all[first], *all[second], now) ? all[second] : all[first];
+    return is_second_better(*all[first], *all[second], context.now) ? all[second] : all[first];
 }
 
 // SplitMix64, a counter that is stirred well: one addition, two multiplications, and no state that

@@ -13,8 +13,8 @@ public:
     explicit TwoChoices(std::uint64_t seed) noexcept : state_{seed} {}
 
     void prepare(std::span<const Backend* const> backends) override;
-    [[nodiscard]] const Backend* pick(const Candidates& candidates, const Address& client,
-                                      TimePoint now) noexcept override;
+    [[nodiscard]] const Backend* pick(const Candidates& candidates,
+                                      const PickContext& context) noexcept override;
 
 private:
     /// Of two that are equally good, the one that was drawn first is to be picked: it was drawn in

@@ -89,7 +89,7 @@ void Service::begin_at_own_place() noexcept {
         candidates_.clear();
         for (Backend* const backend : tier->backends) candidates_.add(*backend);
         for (std::size_t i = 0; i < worker_ && !candidates_.empty(); ++i)
-            static_cast<void>(tier->balancer->pick(candidates_, {}, {}));
+            static_cast<void>(tier->balancer->pick(candidates_, {.client = {}}));
     }
 }
 
@@ -147,30 +147,33 @@ void Service::have_no_backends() noexcept {
 
 Service::Choice Service::pick(const Address& client, const FailedAttempts* failed,
                               TimePoint now) noexcept {
+    const PickContext context{.client = client,
+                              .service = config_->name,
+                              .attempts = failed == nullptr ? 0 : failed->size(),
+                              .now = now};
     const auto usable = [](const Backend& backend) { return backend.usable(); };
     const auto enabled = [](const Backend& backend) { return backend.enabled(); };
-    if (const auto choice = pick_from(primaries_, usable, client, failed, now)) return *choice;
-    if (const auto choice = pick_from(backups_, usable, client, failed, now)) return *choice;
+    if (const auto choice = pick_from(primaries_, usable, failed, context)) return *choice;
+    if (const auto choice = pick_from(backups_, usable, failed, context)) return *choice;
     // Those that are new, and wait for their first check, are a better hope than nobody.
     const auto may_work = [](const Backend& backend) { return backend.may_work(); };
-    if (const auto choice = pick_from(primaries_, may_work, client, failed, now)) return *choice;
-    if (const auto choice = pick_from(backups_, may_work, client, failed, now)) return *choice;
+    if (const auto choice = pick_from(primaries_, may_work, failed, context)) return *choice;
+    if (const auto choice = pick_from(backups_, may_work, failed, context)) return *choice;
     // Some work, but have failed this client.
     const auto works = [](const Backend* backend) { return backend->usable(); };
     if (std::ranges::any_of(primaries_.backends, works) ||
         std::ranges::any_of(backups_.backends, works) ||
         config_->when_all_down == WhenAllDown::refuse)
         return {};
-    if (const auto choice = pick_from(primaries_, enabled, client, failed, now)) return *choice;
-    return pick_from(backups_, enabled, client, failed, now).value_or(Choice{});
+    if (const auto choice = pick_from(primaries_, enabled, failed, context)) return *choice;
+    return pick_from(backups_, enabled, failed, context).value_or(Choice{});
 }
 
 // Nothing: none of them may be used for this client.
 template <class Predicate>
 std::optional<Service::Choice> Service::pick_from(Tier& tier, Predicate may_be_used,
-                                                  const Address& client,
                                                   const FailedAttempts* failed,
-                                                  TimePoint now) noexcept {
+                                                  const PickContext& context) noexcept {
     const auto has_failed = [failed](const Backend& backend) {
         return failed != nullptr && failed->contains(backend);
     };
@@ -185,7 +188,7 @@ std::optional<Service::Choice> Service::pick_from(Tier& tier, Predicate may_be_u
         }
     }
     if (!candidates_.empty()) {
-        return Choice{own_one(tier.balancer->pick(candidates_, client, now)), false};
+        return Choice{own_one(tier.balancer->pick(candidates_, context)), false};
     }
     if (some_are_full) return Choice{nullptr, true};
     return std::nullopt;

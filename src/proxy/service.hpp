@@ -124,9 +124,8 @@ private:
     [[nodiscard]] Backend* own_one(const Backend* chosen) const noexcept;
     template <class Predicate>
     [[nodiscard]] std::optional<Choice> pick_from(Tier& tier, Predicate may_be_used,
-                                                  const Address& client,
                                                   const FailedAttempts* failed,
-                                                  TimePoint now) noexcept;
+                                                  const PickContext& context) noexcept;
 
     std::shared_ptr<const ServiceSpec> spec_;
     const ServiceConfig* config_;  // of spec_

@@ -53,7 +53,7 @@ public:
     [[nodiscard]] std::string names(Balancer& balancer, int count, TimePoint now = {}) const {
         std::string out;
         for (int i = 0; i < count; ++i) {
-            const Backend* const picked = balancer.pick(candidates, {}, now);
+            const Backend* const picked = balancer.pick(candidates, {.client = {}, .now = now});
             out += picked == nullptr ? "-" : picked->name();
         }
         return out;
@@ -62,7 +62,7 @@ public:
     [[nodiscard]] std::string sessions(Balancer& balancer, int count, TimePoint now = {}) {
         std::string out;
         for (int i = 0; i < count; ++i) {
-            const Backend* const picked = balancer.pick(candidates, {}, now);
+            const Backend* const picked = balancer.pick(candidates, {.client = {}, .now = now});
             if (picked != nullptr) hold(*picked);
             out += picked == nullptr ? "-" : picked->name();
         }

@@ -64,8 +64,8 @@ TEST_CASE("balancer: no policy allocates for a pick", "[proxy][balancer]") {
                 for (std::size_t i = 0; i < left; ++i) backends.candidates.add(backends[i]);
                 for (std::uint32_t i = 0; i < 100; ++i) {
                     const eplb::TimePoint now{std::chrono::seconds{i}};
-                    const Backend* const picked =
-                        balancer->pick(backends.candidates, eplb::test::client(i), now);
+                    const Backend* const picked = balancer->pick(
+                        backends.candidates, {.client = eplb::test::client(i), .now = now});
                     found = found && picked != nullptr;
                     if (picked != nullptr)
                         backends[picked->index()].latency().observe(

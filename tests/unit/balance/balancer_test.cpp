@@ -41,7 +41,7 @@ public:
     const Backend* pick(const std::vector<Backend*>& from) {
         candidates.clear();
         for (const Backend* const backend : from) candidates.add(*backend);
-        return balancer.pick(candidates, client, {});
+        return balancer.pick(candidates, {.client = client});
     }
     std::string picks(int count) { return picks(count, all); }
     std::string picks(int count, const std::vector<Backend*>& from) {
@@ -312,7 +312,7 @@ TEST_CASE("balancer: whatever weights and backends become, shares are even from 
                 std::map<const Backend*, double> picked;
                 const int picks = 1 + static_cast<int>(random() % 200);
                 for (int i = 1; i <= picks; ++i) {
-                    ++picked[balancer->pick(all.candidates, client(1), {})];
+                    ++picked[balancer->pick(all.candidates, {.client = client(1)})];
                     for (const Backend* const backend : some) {
                         const double ideal = i * backend->weight() / total;
                         REQUIRE(std::abs(picked[backend] - ideal) <= 3);
@@ -334,7 +334,8 @@ TEST_CASE("balancer: clients of Unix sockets have no address, and get each backe
         CHECK(backends.names(*balancer, 8) == "aabaaaba");
         std::string named;
         for (int i = 0; i < 4; ++i)
-            named += balancer->pick(backends.candidates, Address::parse("unix:/x"), {})->name();
+            named +=
+                balancer->pick(backends.candidates, {.client = Address::parse("unix:/x")})->name();
         CHECK(named == "aaba");
     }
 }
@@ -352,8 +353,8 @@ TEST_CASE("round robin: who asks makes no difference", "[proxy][balancer]") {
 TEST_CASE("balancer: a policy of one's own needs nothing but pick()", "[proxy][balancer]") {
     class First final : public eplb::Balancer {
     public:
-        [[nodiscard]] const Backend* pick(const eplb::Candidates& candidates, const Address&,
-                                          eplb::TimePoint) noexcept override {
+        [[nodiscard]] const Backend* pick(const eplb::Candidates& candidates,
+                                          const eplb::PickContext&) noexcept override {
             return candidates.empty() ? nullptr : candidates.all().front();
         }
     };
@@ -361,9 +362,9 @@ TEST_CASE("balancer: a policy of one's own needs nothing but pick()", "[proxy][b
     First first;
     first.prepare(backends.all);
     backends.candidates.clear();
-    CHECK(first.pick(backends.candidates, backends.client, {}) == nullptr);
+    CHECK(first.pick(backends.candidates, {.client = backends.client}) == nullptr);
     backends.candidates.add(*backends.all[1]);
-    CHECK(first.pick(backends.candidates, backends.client, {}) == backends.all[1]);
+    CHECK(first.pick(backends.candidates, {.client = backends.client}) == backends.all[1]);
 }
 
 TEST_CASE("balancer: what a policy looks at, it cannot change", "[proxy][balancer]") {
@@ -423,13 +424,13 @@ TEST_CASE("balancer: every policy, from nobody to a thousand, ends with the righ
 
         BackendSet none{{}};
         balancer->prepare(none.all);
-        CHECK(balancer->pick(none.everybody(), client(1), {}) == nullptr);
+        CHECK(balancer->pick(none.everybody(), {.client = client(1)}) == nullptr);
 
         BackendSet one{{7}};
         balancer->prepare(one.all);
-        CHECK(balancer->pick(one.everybody(), client(1), {}) == one.all[0]);
-        CHECK(balancer->pick(one.those({}), client(1), {}) == nullptr);
-        CHECK(balancer->pick(one.everybody(), client(1), {}) == one.all[0]);
+        CHECK(balancer->pick(one.everybody(), {.client = client(1)}) == one.all[0]);
+        CHECK(balancer->pick(one.those({}), {.client = client(1)}) == nullptr);
+        CHECK(balancer->pick(one.everybody(), {.client = client(1)}) == one.all[0]);
 
         // As Service leaves out those that are full, down or draining.
         BackendSet full{{1, 2, 3}};
@@ -441,20 +442,20 @@ TEST_CASE("balancer: every policy, from nobody to a thousand, ends with the righ
         full.candidates.clear();
         for (Backend* const backend : full.all)
             if (!backend->full()) full.candidates.add(*backend);
-        CHECK(balancer->pick(full.candidates, client(1), {}) == nullptr);
+        CHECK(balancer->pick(full.candidates, {.client = client(1)}) == nullptr);
         // And if it did not, because nobody has room: one of them.
-        CHECK(balancer->pick(full.everybody(), client(1), {}) != nullptr);
-        CHECK(balancer->pick(full.those({full.all[1]}), client(1), {}) == full.all[1]);
+        CHECK(balancer->pick(full.everybody(), {.client = client(1)}) != nullptr);
+        CHECK(balancer->pick(full.those({full.all[1]}), {.client = client(1)}) == full.all[1]);
 
         BackendSet many{std::vector<std::uint32_t>(1000, 3)};
         balancer->prepare(many.all);
         for (std::uint32_t i = 0; i < 50; ++i)
-            CHECK(balancer->pick(many.everybody(), client(i), {}) != nullptr);
-        CHECK(balancer->pick(many.those({many.all[999]}), client(1), {}) == many.all[999]);
-        CHECK(balancer->pick(many.those({}), client(1), {}) == nullptr);
+            CHECK(balancer->pick(many.everybody(), {.client = client(i)}) != nullptr);
+        CHECK(balancer->pick(many.those({many.all[999]}), {.client = client(1)}) == many.all[999]);
+        CHECK(balancer->pick(many.those({}), {.client = client(1)}) == nullptr);
 
         balancer->prepare(one.all);
-        CHECK(balancer->pick(one.everybody(), client(1), {}) == one.all[0]);
+        CHECK(balancer->pick(one.everybody(), {.client = client(1)}) == one.all[0]);
     }
 }
 
@@ -467,10 +468,10 @@ TEST_CASE("balancer: weights that are gone by the time of the pick stop no polic
         balancer->prepare(backends.all);
         for (Backend* const backend : backends.all) backend->set_weight(0);
         for (std::uint32_t i = 0; i < 20; ++i)
-            CHECK(balancer->pick(backends.everybody(), client(i), {}) != nullptr);
+            CHECK(balancer->pick(backends.everybody(), {.client = client(i)}) != nullptr);
         backends[1].set_weight(1);
         for (std::uint32_t i = 0; i < 20; ++i)
-            CHECK(balancer->pick(backends.everybody(), client(i), {}) != nullptr);
+            CHECK(balancer->pick(backends.everybody(), {.client = client(i)}) != nullptr);
     }
 }
 
@@ -499,7 +500,8 @@ TEST_CASE("balancer: whatever weights, sessions and candidates there are, the pi
                     if (random() % 3 != 0) some.push_back(backend);
                 const eplb::TimePoint now{std::chrono::milliseconds{random() % 100'000}};
                 const Backend* const picked = balancer->pick(
-                    backends.those(some), client(static_cast<std::uint32_t>(random())), now);
+                    backends.those(some),
+                    {.client = client(static_cast<std::uint32_t>(random())), .now = now});
                 if (some.empty()) {
                     REQUIRE(picked == nullptr);
                 } else {
@@ -521,7 +523,7 @@ TEST_CASE("balancer: with equal weights and nothing known, every policy but firs
         backends.everybody();
         std::map<const Backend*, int> seen;
         for (std::uint32_t i = 0; i < 4000; ++i)
-            ++seen[balancer->pick(backends.candidates, client(i * 7919), {})];
+            ++seen[balancer->pick(backends.candidates, {.client = client(i * 7919)})];
         for (const Backend* const backend : backends.all) {
             CHECK(seen[backend] > 750);
             CHECK(seen[backend] < 1250);

@@ -23,7 +23,7 @@ constexpr std::uint32_t clients = 50'000;
 std::vector<const Backend*> picks(HashRing& balancer, const eplb::Candidates& candidates) {
     std::vector<const Backend*> out;
     for (std::uint32_t i = 0; i < clients; ++i)
-        out.push_back(balancer.pick(candidates, client(i), {}));
+        out.push_back(balancer.pick(candidates, {.client = client(i)}));
     return out;
 }
 
@@ -49,7 +49,7 @@ TEST_CASE("hash ring: these clients get these backends on every machine, for eve
     backends.everybody();
     std::string names;
     for (std::uint32_t i = 0; i < 32; ++i)
-        names += balancer.pick(backends.candidates, client(i), {})->name();
+        names += balancer.pick(backends.candidates, {.client = client(i)})->name();
     CHECK(names == "ddddccbcccdacddbadbdbddcbbaddddd");
 }
 
@@ -134,7 +134,8 @@ TEST_CASE("hash ring: nobody gets beyond 125 % of their share, however clients a
             // Three clients are half of all: without the bound their backends would have that half.
             const std::uint32_t who =
                 static_cast<std::uint32_t>(random() % 2 == 0 ? random() % 3 : random());
-            const Backend* const picked = balancer.pick(backends.candidates, client(who), {});
+            const Backend* const picked =
+                balancer.pick(backends.candidates, {.client = client(who)});
             REQUIRE(static_cast<double>(picked->active()) + 1 <=
                     bound(backends.candidates, *picked));
             backends.hold(*picked);
@@ -151,17 +152,17 @@ TEST_CASE("hash ring: a client keeps its backend while there is room", "[proxy][
     backends.everybody();
     HashRing balancer;
     balancer.prepare(backends.all);
-    const Backend* const own = balancer.pick(backends.candidates, client(1), {});
+    const Backend* const own = balancer.pick(backends.candidates, {.client = client(1)});
     for (Backend* const backend : backends.all) backends.hold(*backend, 8);
     backends.hold(*own, 2);  // 10; with the new one there are 35, of which 5/4 of a quarter is 10.9
-    CHECK(balancer.pick(backends.candidates, client(1), {}) == own);
+    CHECK(balancer.pick(backends.candidates, {.client = client(1)}) == own);
     backends.hold(*own, 1);  // 11; 5/4 of a quarter of 36 is 11.25
-    CHECK(balancer.pick(backends.candidates, client(1), {}) == own);
+    CHECK(balancer.pick(backends.candidates, {.client = client(1)}) == own);
     backends.hold(*own, 1);  // 12; 11.6
-    const Backend* const other = balancer.pick(backends.candidates, client(1), {});
+    const Backend* const other = balancer.pick(backends.candidates, {.client = client(1)});
     CHECK(other != own);
     backends.release(*own, 1);
-    CHECK(balancer.pick(backends.candidates, client(1), {}) == own);
+    CHECK(balancer.pick(backends.candidates, {.client = client(1)}) == own);
 }
 
 TEST_CASE("hash ring: one that starts slowly has a smaller share", "[proxy][balancer]") {
@@ -171,7 +172,7 @@ TEST_CASE("hash ring: one that starts slowly has a smaller share", "[proxy][bala
     balancer.prepare(backends.all);
     backends[1].set_share(Backend::full_share / 4);
     for (std::uint32_t i = 0; i < 1000; ++i)
-        backends.hold(*balancer.pick(backends.candidates, client(i), {}));
+        backends.hold(*balancer.pick(backends.candidates, {.client = client(i)}));
     CHECK(backends[1].active() <= 250);
     CHECK(backends[1].active() > 200);
 }
@@ -188,7 +189,7 @@ TEST_CASE("hash ring: the lightest beside the heaviest have a point each", "[pro
     CHECK(seen.size() >= 198);
     CHECK(seen[backends.all[0]] < 10);
     const Backend* const picked =
-        balancer.pick(backends.those({&backends[0], &backends[1]}), {}, {});
+        balancer.pick(backends.those({&backends[0], &backends[1]}), {.client = {}});
     CHECK((picked == &backends[0] || picked == &backends[1]));
 }
 
@@ -201,7 +202,7 @@ TEST_CASE("hash ring: the same backends made anew are the same", "[proxy][balanc
     balancer.prepare(anew.all);
     anew.everybody();
     for (std::uint32_t i = 0; i < 1000; ++i) {
-        const Backend* const picked = balancer.pick(anew.candidates, client(i), {});
+        const Backend* const picked = balancer.pick(anew.candidates, {.client = client(i)});
         REQUIRE(picked == anew.all[before[i]->index()]);
     }
 }

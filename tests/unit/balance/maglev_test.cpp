@@ -24,7 +24,7 @@ std::vector<const Backend*> picks(Maglev& balancer, const eplb::Candidates& cand
     std::vector<const Backend*> out;
     out.reserve(count);
     for (std::uint32_t i = 0; i < count; ++i)
-        out.push_back(balancer.pick(candidates, client(i), {}));
+        out.push_back(balancer.pick(candidates, {.client = client(i)}));
     return out;
 }
 
@@ -51,12 +51,12 @@ TEST_CASE("maglev: these clients get these backends on every machine, for ever",
     backends.everybody();
     std::string names;
     for (std::uint32_t i = 0; i < 32; ++i)
-        names += balancer.pick(backends.candidates, client(i), {})->name();
+        names += balancer.pick(backends.candidates, {.client = client(i)})->name();
     CHECK(names == "cdcbdcdcbadcdadddddcddaddbdbdcbd");
     names.clear();
     backends.all_but(backends[3]);
     for (std::uint32_t i = 0; i < 32; ++i)
-        names += balancer.pick(backends.candidates, client(i), {})->name();
+        names += balancer.pick(backends.candidates, {.client = client(i)})->name();
     CHECK(names == "cccbccccbacccabccbbccaaccbabbcbc");
     std::uint64_t hash = 14695981039346656037U;  // FNV-1a over all of the picks
     for (const Backend* const backend : picks(balancer, backends.everybody()))
@@ -71,7 +71,7 @@ TEST_CASE("maglev: a client has one backend, whatever its port, and however its 
     balancer.prepare(backends.all);
     backends.everybody();
     const auto pick = [&](const std::string& address) {
-        return balancer.pick(backends.candidates, Address::parse(address), {});
+        return balancer.pick(backends.candidates, {.client = Address::parse(address)});
     };
     for (int i = 0; i < 100; ++i) {
         const std::string host = "192.0.2." + std::to_string(i);
@@ -218,7 +218,7 @@ TEST_CASE("maglev: a reload that changes nothing, or makes the same backends ane
     candidates.clear();
     for (Backend* const backend : anew) candidates.add(*backend);
     for (std::uint32_t i = 0; i < 1000; ++i)
-        REQUIRE(balancer.pick(candidates, client(i), {})->name() == before[i]->name());
+        REQUIRE(balancer.pick(candidates, {.client = client(i)})->name() == before[i]->name());
 }
 
 TEST_CASE("maglev: a weight that changes is heeded once it is prepared again",

@@ -123,8 +123,8 @@ TEST_CASE("random: backends that lost their weights meanwhile are picked neverth
     for (Backend* const backend : backends.all) backend->set_weight(0);
     for (std::size_t size = 1; size <= 3; ++size) {
         backends.those({backends.all.begin(), backends.all.begin() + static_cast<int>(size)});
-        CHECK(balancer.pick(backends.candidates, {}, {}) != nullptr);
-        CHECK(faster.pick(backends.candidates, {}, {}) != nullptr);
+        CHECK(balancer.pick(backends.candidates, {.client = {}}) != nullptr);
+        CHECK(faster.pick(backends.candidates, {.client = {}}) != nullptr);
     }
 }
 

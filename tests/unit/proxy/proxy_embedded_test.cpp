@@ -37,6 +37,7 @@ using eplb::test::config_for;
 using eplb::test::Loop;
 using eplb::test::Peer;
 using eplb::test::ProxyFixture;
+using eplb::test::RefusingPort;
 using eplb::test::ScriptedBackend;
 
 namespace {
@@ -385,8 +386,8 @@ TEST_CASE("proxy: a balancer of one's own is asked for clients alone", "[proxy][
     class Counting final : public Balancer {
     public:
         explicit Counting(std::atomic<int>& picks) : picks_{picks} {}
-        const Backend* pick(const eplb::Candidates& candidates, const eplb::Address&,
-                            eplb::TimePoint) noexcept override {
+        const Backend* pick(const eplb::Candidates& candidates,
+                            const eplb::PickContext&) noexcept override {
             ++picks_;
             return candidates.all().front();
         }
@@ -415,8 +416,8 @@ TEST_CASE("proxy: a balancer that names somebody who is no candidate has named n
         void prepare(std::span<const Backend* const> backends) override {
             if (!backends.empty()) wish_ = backends.front();
         }
-        const Backend* pick(const eplb::Candidates& candidates, const eplb::Address&,
-                            eplb::TimePoint) noexcept override {
+        const Backend* pick(const eplb::Candidates& candidates,
+                            const eplb::PickContext&) noexcept override {
             return ++picks_ < 1000 ? wish_ : candidates.all().front();
         }
 
@@ -479,6 +480,69 @@ TEST_CASE("proxy: a balancer that names somebody who is no candidate has named n
     CHECK(f.observer.ends == 1);
     CHECK(f.observer.starts == served);
     CHECK(picks == served + 1);
+}
+
+TEST_CASE("proxy: one policy for all services knows which one asks, for whom, and how often it has",
+          "[proxy][proxy_embedded]") {
+    struct Asked {
+        eplb::Address client;
+        std::string service;
+        std::size_t attempts;
+        eplb::TimePoint now;
+        std::size_t candidates;
+    };
+    // In the order of the configuration; but whom one has failed, the careful service sends to the
+    // last one at once.
+    class Careful final : public Balancer {
+    public:
+        explicit Careful(std::vector<Asked>& asked) : asked_{asked} {}
+        const Backend* pick(const eplb::Candidates& candidates,
+                            const eplb::PickContext& context) noexcept override {
+            asked_.push_back({context.client, std::string{context.service}, context.attempts,
+                              context.now, candidates.size()});
+            const bool again = context.attempts > 0 && context.service == "careful";
+            return again ? candidates.all().back() : candidates.all().front();
+        }
+
+    private:
+        std::vector<Asked>& asked_;
+    };
+    const RefusingPort refuses;
+    std::vector<Asked> asked;
+    ProxyFixture f{3};
+    const eplb::TimePoint start = f.clock.now();
+    Config config = f.config();
+    config.services[0].backends.insert(config.services[0].backends.begin(),
+                                       {.address = refuses.address});
+    config.services[0].make_balancer = [&] { return std::make_unique<Careful>(asked); };
+    config.services.push_back(config.services[0]);
+    config.services[0].name = "careful";
+    config.services[1].name = "careless";
+    f.start(config);
+
+    const auto serve = [&](std::size_t service) {
+        f.address = f.proxy->listen_addresses().at(service);
+        f.connect_through();
+        return f.observer.starts.back().backend;
+    };
+    CHECK(serve(0) == f.backends[2]->address());
+    CHECK(serve(1) == f.backends[0]->address());
+    f.clock.advance(1s);
+    config.services[1].name = "renamed";
+    f.proxy->apply(config);
+    CHECK(serve(1) == f.backends[0]->address());
+
+    REQUIRE(asked.size() == 6);
+    const std::vector<std::string> names{"careful",  "careful", "careless",
+                                         "careless", "renamed", "renamed"};
+    for (std::size_t i = 0; i < asked.size(); ++i) {
+        INFO(i);
+        CHECK(asked[i].client == f.observer.starts.at(i / 2).client);
+        CHECK(asked[i].service == names[i]);
+        CHECK(asked[i].attempts == i % 2);
+        CHECK(asked[i].candidates == 4 - i % 2);
+        CHECK(asked[i].now == (i < 4 ? start : start + 1s));
+    }
 }
 
 TEST_CASE("proxy: set_backend() knows the backends that apply() has just brought",

@@ -49,8 +49,8 @@ public:
     void prepare(std::span<const Backend* const>) noexcept override {
         if (std::this_thread::get_id() != maker_) until_.wait();
     }
-    const Backend* pick(const eplb::Candidates& candidates, const Address&,
-                        eplb::TimePoint) noexcept override {
+    const Backend* pick(const eplb::Candidates& candidates,
+                        const eplb::PickContext&) noexcept override {
         return candidates.all().front();
     }
 

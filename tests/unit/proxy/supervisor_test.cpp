@@ -705,8 +705,8 @@ TEST_CASE("proxy: the balance of the service decides", "[proxy][supervisor]") {
     SECTION("one's own") {
         class Last final : public eplb::Balancer {
         public:
-            const Backend* pick(const eplb::Candidates& candidates, const Address&,
-                                eplb::TimePoint) noexcept override {
+            const Backend* pick(const eplb::Candidates& candidates,
+                                const eplb::PickContext&) noexcept override {
                 return candidates.all().back();
             }
         };
