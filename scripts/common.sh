@@ -97,18 +97,19 @@ is_known_service() {
     [[ -e /etc/init.d/$1 || -e /lib/systemd/system/$1.service ]]
 }
 
-# Sets clang_version to -19, or to nothing (the distribution's own) where there is no clang 19.
+# clang, with what its sanitizers need. Sets clang_version to -19, or to nothing (the distribution's own) where there
+# is no clang 19.
 need_clang() {
     clang_version=-19
     if [[ -n ${EPLB_NO_INSTALL:-} ]]; then
         command -v clang++-19 >/dev/null || clang_version=
         return
     fi
-    if ! is_installed clang-tidy-19; then
+    if ! is_installed clang-19; then
         update_index
-        apt-cache show clang-tidy-19 >/dev/null 2>&1 || clang_version=
+        apt-cache show clang-19 >/dev/null 2>&1 || clang_version=
     fi
-    need "clang$clang_version" "clang-format$clang_version" "clang-tidy$clang_version"
+    need "clang$clang_version" "libclang-rt$clang_version-dev"
 }
 
 # --- building
