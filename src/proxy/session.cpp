@@ -121,10 +121,10 @@ Next Session::begin() {
 // Whether the timer, which runs for it, has fired and a peer has had that much time. If not, keeps
 // the timer running: `since` may have been noted in a turn that was held up.
 bool Session::has_passed(Duration timeout, TimePoint since) noexcept {
-    if (!duplex_.timer.take_fired()) return false;
+    if (!timer().take_fired()) return false;
     const TimePoint due = saturating_add(host_.reactor().end_of_turn(since), timeout);
     if (host_.reactor().now() >= due) return true;
-    duplex_.timer.start_at(due);
+    timer().start_at(due);
     return false;
 }
 
@@ -160,15 +160,15 @@ Next Session::starve(int error) {
     }
     phase_ = Phase::starved;
     woken_ = false;
-    duplex_.timer.start(starved_retry);
+    timer().start(starved_retry);
     host_.on_starved(*this, std::exchange(starving_, true), error);
     return Next::wait;
 }
 
 Next Session::try_again() {
     if (duplex_.client.watch.failed()) return end(EndReason::client_rst);
-    if (!woken_ && !duplex_.timer.take_fired()) return Next::wait;
-    duplex_.timer.cancel();
+    if (!woken_ && !timer().take_fired()) return Next::wait;
+    timer().cancel();
     const std::optional<Next> outcome = connect_to_backend();
     const Next next = outcome ? *outcome : connect_to_next();
     if (phase_ != Phase::starved) provided();

@@ -185,6 +185,8 @@ private:
 
     /// nullptr: nowhere.
     [[nodiscard]] const FailedAttempts* failed() const noexcept;
+    /// Of every phase before relaying.
+    [[nodiscard]] Timer& timer() noexcept { return duplex_.timer_before_begin(); }
     [[nodiscard]] Service& service() const noexcept { return frontend_.service; }
     [[nodiscard]] bool may_try_another() const noexcept;
 

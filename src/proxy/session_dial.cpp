@@ -57,7 +57,7 @@ std::optional<Next> Session::dial() {
     if (dialled.error == 0) return connected();
     if (dialled.error == EINPROGRESS) {
         const Duration limit = service().connect_timeout();
-        if (limit > Duration{0}) duplex_.timer.start(limit);
+        if (limit > Duration{0}) timer().start(limit);
         return Next::wait;
     }
     if (is_shortage(dialled.error)) return starve(dialled.error);
@@ -87,13 +87,13 @@ std::optional<Next> Session::wait_for_backlog() {
     }
     duplex_.server.close();
     phase_ = Phase::backlogged;
-    duplex_.timer.start(time_to_next_dial(waited, limit));
+    timer().start(time_to_next_dial(waited, limit));
     return Next::wait;
 }
 
 Next Session::dial_again() {
     if (duplex_.client.watch.failed()) return end(EndReason::client_rst);
-    if (!duplex_.timer.take_fired()) return Next::wait;
+    if (!timer().take_fired()) return Next::wait;
     const std::optional<Next> next = dial();
     return next ? *next : connect_to_next();
 }
@@ -169,7 +169,7 @@ void Session::attempt_failed(int error, std::string_view option) {
     const Duration took = age() - connect_time_;
     if (limit > Duration{0} && took > limit) rare().waited += took - limit;
     rare().failed.add(backend.shared_from_this(), error, option);
-    duplex_.timer.cancel();
+    timer().cancel();
     duplex_.server.close();
     release_backend();
 }

@@ -22,7 +22,7 @@ Next Session::expect_header() {
     if (!service().spec().access.trusted_proxies.contains(client_))
         return end(EndReason::untrusted_proxy);
     phase_ = Phase::greeting;
-    duplex_.timer.start(header_timeout);
+    timer().start(header_timeout);
     return read_header();
 }
 
@@ -53,7 +53,7 @@ Next Session::read_header() {
     }
     if (sys::recv(watch.fd(), buffer.first(parsed.header_bytes)).bytes != parsed.header_bytes)
         return end(EndReason::client_rst);
-    duplex_.timer.cancel();
+    timer().cancel();
     Rare& told = rare();
     told.header = parsed.header;
     told.proxy = client_;

@@ -52,7 +52,7 @@ bool Session::has_waited_too_long() {
     const TimePoint since = host_.reactor().end_of_turn(rare().queued_at);
     const Duration waited = host_.reactor().now() - since;
     if (waited >= limit) return true;
-    duplex_.timer.start(limit - waited);
+    timer().start(limit - waited);
     return false;
 }
 
@@ -73,7 +73,7 @@ void Session::leave_waiting_room() noexcept {
     if (phase_ != Phase::queued) return;
     phase_ = Phase::connecting;
     rare_->waited += host_.reactor().now() - rare_->queued_at;
-    duplex_.timer.cancel();
+    timer().cancel();
     service().spec().waiting_room->leave(waiter());
     host_.on_waited(service());
     host_.call_first(service());

@@ -47,7 +47,7 @@ Duplex::Duplex(Reactor& reactor, Task& owner, RelayContext& context,
                const RelayTimeouts& timeouts) noexcept
     : client{reactor, owner},
       server{reactor, owner},
-      timer{reactor, owner},
+      timer_{reactor, owner},
       reactor_{reactor},
       context_{context},
       timeouts_{timeouts},
@@ -59,7 +59,7 @@ Duplex::Duplex(Reactor& reactor, Task& owner, RelayContext& context,
 void Duplex::begin(bool client_is_tcp, bool server_is_tcp) noexcept {
     if (client_is_tcp) up_.trust_short_reads();
     if (server_is_tcp) down_.trust_short_reads();
-    timer.cancel();
+    timer_.cancel();
     last_progress_ = reactor_.now();
 }
 
@@ -139,7 +139,7 @@ Next Duplex::break_off(Side& broken, Survivor survivor, EndReason reason, int er
     sys::reset_on_close(broken.fd.get());
     broken.close();
     survivor_ = survivor;
-    timer.cancel();
+    timer_.cancel();
     return flush_survivor();
 }
 
@@ -155,8 +155,8 @@ Next Duplex::flush_survivor() noexcept {
         reset(reason_, error_);
         return Next::done;
     }
-    if (timer.take_fired() || !timer.armed()) {
-        timer.start(std::min(first_flush_poll * (1 << flush_polls_), last_flush_poll));
+    if (timer_.take_fired() || !timer_.armed()) {
+        timer_.start(std::min(first_flush_poll * (1 << flush_polls_), last_flush_poll));
         if (flush_polls_ < most_doublings) ++flush_polls_;
     }
     return Next::wait;
@@ -165,7 +165,7 @@ Next Duplex::flush_survivor() noexcept {
 void Duplex::reset(EndReason reason, int error) noexcept {
     reason_ = reason;
     error_ = error;
-    timer.cancel();
+    timer_.cancel();
     for (Side* side : {&client, &server}) {
         if (side->fd.valid()) sys::reset_on_close(side->fd.get());
         side->close();
@@ -203,8 +203,8 @@ bool Duplex::timed_out() noexcept {
         reset(reason);
         return true;
     }
-    if (timer.take_fired() || !timer.armed() || due < armed_until_) {
-        timer.start_at(due);
+    if (timer_.take_fired() || !timer_.armed() || due < armed_until_) {
+        timer_.start_at(due);
         armed_until_ = due;
     }
     return false;

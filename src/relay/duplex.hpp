@@ -33,7 +33,7 @@ class Reactor;
 /// queue is empty, or stops getting shorter.
 ///
 /// It is part of a task, which calls step() from its run(). While the task has other work
-/// (connecting), it uses the sides and the timer itself.
+/// (connecting), it uses the sides itself, and timer_before_begin().
 class Duplex {
 public:
     struct Side {
@@ -77,11 +77,15 @@ public:
     [[nodiscard]] std::uint64_t bytes_up() const noexcept { return up_.bytes_moved(); }
     [[nodiscard]] std::uint64_t bytes_down() const noexcept { return down_.bytes_moved(); }
 
+    /// The owner's until begin(), for what comes before. From then on the duplex starts and stops it.
+    [[nodiscard]] Timer& timer_before_begin() noexcept { return timer_; }
+
     Side client;
     Side server;
-    Timer timer;
 
 private:
+    Timer timer_;
+
     // The side that is to be reset once it has what was sent to it.
     enum class Survivor : std::uint8_t { none, client, server };
 
