@@ -9,6 +9,8 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
+#include <vector>
 
 namespace eplb {
 
@@ -22,9 +24,13 @@ struct ConnectOptions {
     Duration timeout = std::chrono::seconds{10};
     /// For TCP only.
     SocketOptions socket;
+    /// Where connections come from: an address of this machine, or anybody's with
+    /// SocketOptions::transparent. Its port plays no role: the kernel chooses one. Not used towards
+    /// addresses of another family.
+    std::optional<Address> source = std::nullopt;
 };
 
-/// Connects to an address, and hands the socket on.
+/// Connects to an address, or to the first of several that answers, and hands the socket on.
 ///
 /// Belongs to the thread of its reactor, which outlives it. Destroying it early gives up, and calls
 /// nobody.
@@ -42,6 +48,11 @@ public:
 
     /// Begins at once. Throws nothing but std::bad_alloc: what is wrong is told to `on_end`.
     Connector(Reactor& reactor, const Address& to, Handler on_end, ConnectOptions options = {});
+    /// To the first of `to` that answers: one after the other, a turn for each at least, and each has
+    /// the whole timeout. The `error` is that of the last one; when this machine lacks something (EMFILE,
+    /// ENFILE, ENOBUFS, ENOMEM) the rest is not tried. EDESTADDRREQ, if there are none.
+    Connector(Reactor& reactor, std::vector<Address> to, Handler on_end,
+              ConnectOptions options = {});
     ~Connector();
     Connector(const Connector&) = delete;
     Connector& operator=(const Connector&) = delete;

@@ -1,6 +1,7 @@
 #include "eplb/connector.hpp"
 
 #include "base/saturating.hpp"
+#include "base/shortage.hpp"
 #include "eplb/reactor.hpp"
 #include "eplb/task.hpp"
 #include "eplb/timer.hpp"
@@ -8,31 +9,32 @@
 #include "reactor/dial.hpp"
 
 #include <cerrno>
+#include <cstddef>
 #include <utility>
+#include <vector>
 
 namespace eplb {
 
 class EPLB_LOCAL Connector::Impl final : public Task {
 public:
-    Impl(Reactor& reactor, const Address& to, Handler on_end, ConnectOptions options)
-        : to_{to},
+    Impl(Reactor& reactor, std::vector<Address> to, Handler on_end, ConnectOptions options)
+        : to_{std::move(to)},
           options_{std::move(options)},
           reactor_{reactor},
-          started_{reactor.now()},
           watch_{reactor, *this},
           timer_{reactor, *this},
           on_end_{std::move(on_end)} {
-        error_ = dial();
-        if (error_ != EINPROGRESS) {
-            reactor.schedule(*this);
-        } else if (options_.timeout > Duration{0} && !backlog_is_full_) {
-            timer_.start(options_.timeout);
-        }
+        begin();
+        if (error_ != EINPROGRESS) reactor.schedule(*this);
     }
 
     Next run() override {
         if (error_ == EINPROGRESS) error_ = look();
-        return error_ == EINPROGRESS ? Next::wait : Next::done;
+        if (error_ == EINPROGRESS) return Next::wait;
+        if (error_ == 0 || is_shortage(error_) || tried_ + 1 >= to_.size()) return Next::done;
+        ++tried_;
+        begin();
+        return error_ == EINPROGRESS ? Next::wait : Next::again;
     }
 
     void retire() override {
@@ -45,11 +47,24 @@ public:
     }
 
 private:
+    void begin() noexcept {
+        timer_.cancel();
+        started_ = reactor_.now();
+        error_ = to_.empty() ? EDESTADDRREQ : dial();
+        if (error_ == EINPROGRESS && options_.timeout > Duration{0} && !backlog_is_full_)
+            timer_.start(options_.timeout);
+    }
+
+    [[nodiscard]] const Address& to() const noexcept { return to_[tried_]; }
+
     // 0: connected. EINPROGRESS: the watch will tell.
     [[nodiscard]] int dial() noexcept {
-        const Dialled dialled =
-            eplb::dial({.to = to_, .options = options_.socket, .keepalive = true}, socket_, watch_);
-        backlog_is_full_ = dialled.backlog_is_full(to_);
+        DialTarget target{.to = to(), .options = options_.socket, .keepalive = true};
+        if (options_.source && options_.source->family() == to().family())
+            target.source = &*options_.source;
+        target.transparent = options_.socket.transparent;
+        const Dialled dialled = eplb::dial(target, socket_, watch_);
+        backlog_is_full_ = dialled.backlog_is_full(to());
         return backlog_is_full_ ? wait_for_backlog() : dialled.error;
     }
 
@@ -65,7 +80,7 @@ private:
         if (backlog_is_full_) return timer_.take_fired() ? dial() : EINPROGRESS;
         if (!watch_.writable()) return timer_.take_fired() ? time_out() : EINPROGRESS;
         if (const int error = take_connect_error(watch_)) return error;
-        return refuse_connection_to_itself(socket_, to_);
+        return refuse_connection_to_itself(socket_, to());
     }
 
     [[nodiscard]] int time_out() noexcept {
@@ -76,10 +91,11 @@ private:
         return EINPROGRESS;
     }
 
-    Address to_;
+    std::vector<Address> to_;
+    std::size_t tried_ = 0;  // and failed
     ConnectOptions options_;
     Reactor& reactor_;
-    TimePoint started_;
+    TimePoint started_{};  // with the one that is tried
     Fd socket_;
     Watch watch_;
     Timer timer_;
@@ -89,7 +105,11 @@ private:
 };
 
 Connector::Connector(Reactor& reactor, const Address& to, Handler on_end, ConnectOptions options)
-    : impl_{std::make_unique<Impl>(reactor, to, std::move(on_end), std::move(options))} {}
+    : Connector{reactor, std::vector<Address>{to}, std::move(on_end), std::move(options)} {}
+Connector::Connector(Reactor& reactor, std::vector<Address> to, Handler on_end,
+                     ConnectOptions options)
+    : impl_{std::make_unique<Impl>(reactor, std::move(to), std::move(on_end), std::move(options))} {
+}
 Connector::~Connector() = default;
 
 }  // namespace eplb

@@ -13,11 +13,11 @@ namespace eplb {
 /// Where to, from where and how. All that it refers to outlives the call of dial().
 struct DialTarget {
     const Address& to;
-    /// For TCP. Whether the source is somebody else's is said by `transparent`.
+    /// For TCP; but not for their transparency, which is said below.
     const SocketOptions& options;
     /// Its port plays no role. nullptr: the kernel chooses.
     const Address* source = nullptr;
-    /// `source` is the client's, and need not be an address of this machine. Not, if there is none.
+    /// `source` may be anybody's address (IP_TRANSPARENT).
     bool transparent = false;
     bool keepalive = false;
 };

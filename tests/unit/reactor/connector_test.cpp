@@ -36,7 +36,8 @@ struct Fixture {
     Fd socket;
     std::vector<int> errors;  // of each call of the handler; 0: connected
 
-    void connect(const Address& to, ConnectOptions options = {}) {
+    template <typename To>
+    void connect(const To& to, ConnectOptions options = {}) {
         connector.emplace(
             reactor, to,
             [this](Fd made, int error) {
@@ -289,4 +290,83 @@ TEST_CASE("connector: until its timeout is over", "[reactor][connector]") {
     f.clock.advance(3ms);
     REQUIRE(f.until_told());
     CHECK(f.errors == std::vector{EAGAIN});
+}
+
+TEST_CASE("connector: of several addresses the first that answers is taken",
+          "[reactor][connector]") {
+    const eplb::test::DescriptorCheck descriptors;
+    {
+        Fixture f;
+        const RefusingPort refusing;
+        const SilentPort silent;
+        const Fd good = eplb::test::listener();
+        const Fd not_asked = eplb::test::listener();
+        f.connect(std::vector{refusing.address, silent.address, eplb::test::address_of(good),
+                              eplb::test::address_of(not_asked)},
+                  {.timeout = 3s, .socket = {}});
+        for (int turns = 0; turns < 100 && f.errors.empty(); ++turns) {
+            f.reactor.run_once(10ms);
+            f.clock.advance(100ms);  // the whole timeout is for each
+        }
+        CHECK(f.errors == std::vector{0});
+        CHECK(eplb::test::accept_one(good).valid());
+        CHECK(f.clock.now() - eplb::TimePoint{} >= 3s);
+        f.socket.reset();
+    }
+    CHECK(descriptors.leaked() == 0);
+}
+
+TEST_CASE("connector: if none of them answers, the last one's error is told",
+          "[reactor][connector]") {
+    Fixture f;
+    const RefusingPort refusing;
+    const Address missing = Address::parse("unix:/nobody/has/this");
+    f.connect(std::vector{refusing.address, missing});
+    REQUIRE(f.until_told());
+    CHECK(f.errors == std::vector{ENOENT});
+    CHECK_FALSE(f.socket.valid());
+    f.errors.clear();
+    f.connect(std::vector<Address>{});
+    CHECK(f.errors.empty());
+    REQUIRE(f.until_told());
+    CHECK(f.errors == std::vector{EDESTADDRREQ});
+}
+
+TEST_CASE("connector: what this machine lacks, no other address has", "[reactor][connector]") {
+    Fixture f;
+    f.errors.reserve(1);
+    const Fd listener = eplb::test::listener();
+    const RefusingPort refusing;
+    const std::vector to{eplb::test::address_of(listener), refusing.address};
+    {
+        const eplb::test::DescriptorShortage none;
+        f.connect(to);
+    }
+    REQUIRE(f.until_told());
+    CHECK(f.errors == std::vector{EMFILE});
+}
+
+TEST_CASE("connector: comes from the source that it is given, whatever its port",
+          "[reactor][connector]") {
+    Fixture f;
+    const Fd listener = eplb::test::listener();
+    const Address address = eplb::test::address_of(listener);
+    f.connect(address, {.socket = {}, .source = Address::parse("127.0.0.77:1")});
+    REQUIRE(f.until_told());
+    REQUIRE(f.errors == std::vector{0});
+    const Address own = eplb::test::address_of(f.socket);
+    CHECK(own.to_string().starts_with("127.0.0.77:"));
+    CHECK(own.port() != 1);
+    SECTION("but not towards another family") {
+        f.errors.clear();
+        f.connect(address, {.socket = {}, .source = Address::parse("[::1]:1")});
+        REQUIRE(f.until_told());
+        CHECK(f.errors == std::vector{0});
+    }
+    SECTION("one that this machine does not have is refused") {
+        f.errors.clear();
+        f.connect(address, {.socket = {}, .source = Address::parse("192.0.2.1:1")});
+        REQUIRE(f.until_told());
+        CHECK(f.errors == std::vector{EADDRNOTAVAIL});
+    }
 }
