@@ -206,7 +206,7 @@ TEST_CASE("service limits: workers that wait for room are told in turn, one for 
     limits.set_options({.max_connections = 1, .rate = {}});
     REQUIRE(limits.try_enter(now) == Admission::admitted);
     // Whoever is told takes the place, and waits again.
-    for (const std::size_t worker : {2, 0, 63}) limits.want_room(worker);
+    for (const std::size_t worker : {2U, 0U, 63U}) limits.want_room(worker);
     for (int i = 0; i < 6; ++i) {
         limits.leave();
         REQUIRE(limits.try_enter(now) == Admission::admitted);

@@ -409,8 +409,10 @@ TEST_CASE("workers: a client handed over under an id that nobody knows is reset 
                                       .on_splice_refused = [](int) {},
                                       .on_session_gone = [&] { ++gone; },
                                       .on_sessions_gone = [] {},
+                                      .on_answers = [] {},
                                       .on_backend_failing = [](const eplb::Backend&) {},
                                       .on_backend_answering = [](const eplb::Backend&) {},
+                                      .on_listener_trouble = {},
                                       .on_pipes_in_the_way = [] {}};
     eplb::Worker knows{f.reactor, 0, shared};
     eplb::Worker does_not{f.reactor, 1, shared};

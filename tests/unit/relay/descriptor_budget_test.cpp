@@ -96,7 +96,7 @@ TEST_CASE("descriptor budget: those who wait are told in turn, one for each plac
     DescriptorBudget budget{100, 1, [&](std::size_t who) { told.push_back(who); }};
     REQUIRE(budget.take_session());
     // Whoever is told takes the place, and waits again.
-    for (const std::size_t who : {2, 0, 5}) budget.want_room(who);
+    for (const std::size_t who : {2U, 0U, 5U}) budget.want_room(who);
     for (int i = 0; i < 6; ++i) {
         budget.return_session();
         REQUIRE(budget.take_session());
