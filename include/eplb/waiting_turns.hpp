@@ -30,6 +30,7 @@ public:
     void ask(std::size_t who) noexcept {
         waiting_.fetch_or(std::uint64_t{1} << who % most_told_apart);
     }
+    /// Whether somebody waits.
     [[nodiscard]] bool anyone() const noexcept { return waiting_.load() != 0; }
     /// Whose turn it is, who does not wait any more. Nothing: nobody does.
     [[nodiscard]] std::optional<std::size_t> take_next() noexcept;
