@@ -89,8 +89,8 @@ MUTATIONS = [
     ),
     (
         "a descriptor leaks when connecting fails", "src/proxy/session_dial.cpp", SEEDS,
-        [("    duplex_.timer.cancel();\n    duplex_.server.close();\n",
-          "    duplex_.timer.cancel();\n    duplex_.server.watch.detach();\n"
+        [("    timer().cancel();\n    duplex_.server.close();\n",
+          "    timer().cancel();\n    duplex_.server.watch.detach();\n"
           "    static_cast<void>(duplex_.server.fd.release());\n")],
     ),
     (
