@@ -171,14 +171,14 @@ FOUND_WITH = {
     "what the survivor of a reset has not got yet is dropped": 74,
     "a descriptor leaks when connecting fails": 1,
     "a client for whom there is no memory keeps its place": 66,
-    "timers expire before what has come is seen": 31,
+    "timers expire before what has come is seen": 69,
     "an array that was full is all that has come": 31,
     "a timer is looked at before its peers": 1157,
     "what moves in a turn that is held up counts from its beginning": 61,
-    "room that a worker is told of, and has no use for, is kept from the others": 181,
+    "room that a worker is told of, and has no use for, is kept from the others": 690,
     "a place of the proxy that a worker has no use for is kept from the others": 2418,
-    "a worker switches its listeners over before all have learnt for whom": 138,
-    "a service is removed while other workers still accept for it": 6,
+    "a worker switches its listeners over before all have learnt for whom": 142,
+    "a service is removed while other workers still accept for it": 13,
     "a backend's time to answer begins before it is dialled": 45,
 }
 
