@@ -202,8 +202,8 @@ public:
     /// are reset first. `on_drained` is never called within this call, nor within one of the observer,
     /// and gets the number of sessions that had to be reset. It may destroy the proxy, and may throw:
     /// the exception leaves Reactor::run_once(). Called again, the new timeout and `on_drained` take
-    /// the place of the old ones. An apply() that some workers have not
-    /// followed yet comes to its end first: the listeners are closed then.
+    /// the place of the old ones. An apply() that some workers have not followed yet comes to its end
+    /// first: the listeners are closed then.
     void drain(Duration timeout, std::function<void(std::size_t reset_sessions)> on_drained);
     /// The same; each service's sessions have the service's `drain_timeout`.
     void drain(std::function<void(std::size_t reset_sessions)> on_drained);

@@ -40,7 +40,7 @@ constexpr std::array route_options{RouteOption::interface, RouteOption::mark,
                                    RouteOption::congestion, RouteOption::transparent};
 
 // No system call, if it has its default.
-OptionFailure set_one(const Fd& fd, const SocketOptions& options, int family,
+OptionFailure set_one(const Fd& fd, const SocketOptions& options, int family, bool transparent,
                       RouteOption option) noexcept {
     const bool v6 = family == AF_INET6;
     switch (option) {
@@ -57,6 +57,7 @@ OptionFailure set_one(const Fd& fd, const SocketOptions& options, int family,
         return {sys::set_text_option(fd.get(), IPPROTO_TCP, TCP_CONGESTION, options.congestion),
                 "congestion"};
     case RouteOption::transparent:
+        if (!transparent) break;
         return {sys::set_option(fd.get(), v6 ? SOL_IPV6 : SOL_IP,
                                 v6 ? IPV6_TRANSPARENT : IP_TRANSPARENT, 1),
                 "transparent"};
@@ -103,8 +104,8 @@ int set_keepalive(const Fd& fd, const Keepalive& keepalive) noexcept {
 OptionFailure set_route(const Fd& fd, const SocketOptions& options, int family,
                         bool transparent) noexcept {
     for (const RouteOption option : route_options) {
-        if (option == RouteOption::transparent && !transparent) continue;
-        if (const OptionFailure failure = set_one(fd, options, family, option)) return failure;
+        if (const OptionFailure failure = set_one(fd, options, family, transparent, option))
+            return failure;
     }
     return {};
 }
@@ -112,8 +113,7 @@ OptionFailure set_route(const Fd& fd, const SocketOptions& options, int family,
 void set_all_of_route(const Fd& fd, const SocketOptions& options, int family,
                       std::vector<OptionFailure>& refused) {
     for (const RouteOption option : route_options) {
-        if (option == RouteOption::transparent && !options.transparent) continue;
-        if (const OptionFailure failure = set_one(fd, options, family, option))
+        if (const OptionFailure failure = set_one(fd, options, family, options.transparent, option))
             refused.push_back(failure);
     }
 }

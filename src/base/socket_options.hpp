@@ -35,7 +35,8 @@ int set_keepalive(const Fd& fd, const Keepalive& keepalive) noexcept;
 /// their defaults.
 [[nodiscard]] OptionFailure set_route(const Fd& fd, const SocketOptions& options, int family,
                                       bool transparent) noexcept;
-/// The same, transparency as `options` have it, but what comes behind one that was refused is set, too; appends each refusal to `refused`.
+/// The same, transparency as `options` have it; but what comes behind one that was refused is set,
+/// too. Appends each refusal to `refused`.
 void set_all_of_route(const Fd& fd, const SocketOptions& options, int family,
                       std::vector<OptionFailure>& refused);
 
