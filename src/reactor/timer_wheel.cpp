@@ -1,5 +1,6 @@
 #include "reactor/timer_wheel.hpp"
 
+#include <algorithm>
 #include <bit>
 
 namespace eplb {
@@ -44,11 +45,13 @@ void TimerWheel::place(Timer& timer) noexcept {
     }
     const auto highest_bit = static_cast<unsigned>(std::bit_width(timer.tick_ ^ tick_)) - 1;
     const unsigned level = highest_bit / digit_bits;
-    const unsigned slot = (timer.tick_ >> (level * digit_bits)) % slots;
+    const std::uint64_t digits = timer.tick_ >> (level * digit_bits);
+    const unsigned slot = digits % slots;
     timer.level_ = static_cast<std::uint8_t>(level);
     timer.slot_ = static_cast<std::uint8_t>(slot);
     levels_[level].slot[slot].push_back(timer);
     levels_[level].occupied |= std::uint64_t{1} << slot;
+    not_before_ = std::min(not_before_, digits << (level * digit_bits));
 }
 
 void TimerWheel::remove(Timer& timer) noexcept {
@@ -60,10 +63,12 @@ void TimerWheel::remove(Timer& timer) noexcept {
 
 bool TimerWheel::has_due(TimePoint now) noexcept {
     const std::uint64_t target = floor_tick(now);
+    if (due_.empty() && target < not_before_) return false;
     while (due_.empty()) {
         const std::optional<std::uint64_t> next = next_tick();
         if (!next || *next > target) {
             if (target > tick_) tick_ = target;
+            not_before_ = next.value_or(UINT64_MAX);
             return false;
         }
         turn_to(*next);

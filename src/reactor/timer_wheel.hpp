@@ -30,7 +30,8 @@ public:
     /// `timer` must be in this wheel.
     void remove(Timer& timer) noexcept;
 
-    /// Whether advance() would take any out. If not, it has nothing to do any more.
+    /// Whether advance() would take any out. If not, it has nothing to do any more. Asked in every turn:
+    /// a few instructions while the next timer is far.
     [[nodiscard]] bool has_due(TimePoint now) noexcept;
 
     /// Takes out every timer that is due at `now` and calls `expired(timer)`, earliest millisecond
@@ -59,6 +60,8 @@ private:
     void turn_to(std::uint64_t tick) noexcept;
 
     std::uint64_t tick_;
+    // No slot of a level has its turn before: at most next_tick(), and less once timers were removed.
+    std::uint64_t not_before_ = 0;
     IntrusiveList<Timer> due_;
     std::array<Level, levels> levels_;
 };

@@ -282,10 +282,22 @@ TEST_CASE("timer wheel: behaves like a sorted list under random use", "[reactor]
         REQUIRE(next.has_value() == !model.empty());
         if (!next) return;
         // What is overdue already can be no earlier than now.
-        REQUIRE(*next < std::max(model.begin()->first, advanced_to) + 1ms);
+        REQUIRE(*next < std::max(model.begin()->first, now) + 1ms);
+    };
+
+    // Does not change what is due, or when: it is asked in between, by a random hand.
+    const auto check_due = [&] {
+        using std::chrono::milliseconds;
+        const bool due = !model.empty() && std::chrono::ceil<milliseconds>(model.begin()->first) <=
+                                               std::chrono::floor<milliseconds>(now);
+        REQUIRE(wheel.wheel.has_due(now) == due);
+        advanced_to = now;  // as far as that goes
+        // Or a reactor would ask again and again without waiting.
+        if (const auto next = wheel.wheel.next(); next && !due) REQUIRE(*next > now);
     };
 
     for (int step = 0; step < 6000; ++step) {
+        if (below(2) == 0) check_due();
         const auto choice = below(10);
         if (choice < 5 && !idle.empty()) {
             Timer* const timer = idle.back();
@@ -310,6 +322,8 @@ TEST_CASE("timer wheel: behaves like a sorted list under random use", "[reactor]
                 now +=
                     below(3) == 0 ? span() : Duration{static_cast<Duration::rep>(below(5'000'000))};
             }
+            if (below(4) != 0) check_due();
+            if (below(4) == 0) continue;
             TimePoint last = TimePoint::min();
             wheel.wheel.advance(now, [&](Timer& timer) {
                 const TimePoint deadline = deadlines.at(&timer);
